@@ -1,0 +1,1 @@
+"""Arithmetic that every operator shares: formats, rounding, exact sums, layout."""

@@ -1,0 +1,92 @@
+"""Where a parameter applies and which elements a window sees: shapes, no arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import ceil
+
+import numpy as np
+
+from qdqdoc.numerics.formats import Array
+
+AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+
+
+def spread(parameter: Array, shape: Sequence[int], axis: int, block_size: int) -> Array:
+    """Bring a scale or zero point to a shape that broadcasts against a tensor of ``shape``.
+
+    One value serves the whole tensor, a vector serves the slices along ``axis``, and a tensor
+    of the same rank serves blocks of ``block_size`` along ``axis``, the last one maybe shorter.
+
+    >>> spread(np.float32([1, 2]), (2, 3), 0, 0).shape
+    (2, 1)
+    >>> spread(np.float32([[1, 2]]), (1, 3), 1, 2)
+    array([[1., 1., 2.]], dtype=float32)
+    """
+    if parameter.size == 1 and parameter.ndim <= 1:
+        return parameter.reshape(())
+    if block_size:
+        return np.repeat(parameter, block_size, axis).take(range(shape[axis]), axis)
+    return parameter.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
+
+
+def same_pads(
+    auto_pad: str, size: Sequence[int], extent: Sequence[int], strides: Sequence[int]
+) -> list[int]:
+    """Return the ``pads`` that keep ``ceil(size / stride)`` outputs; an odd one goes to one side.
+
+    ``extent`` is the reach of the dilated kernel along each spatial axis.
+
+    >>> same_pads("SAME_UPPER", [5], [2], [1]), same_pads("SAME_LOWER", [5], [2], [1])
+    ([0, 1], [1, 0])
+    """
+    total = [
+        max((ceil(n / stride) - 1) * stride + reach - n, 0)
+        for n, reach, stride in zip(size, extent, strides, strict=True)
+    ]
+    small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+    return small + large if auto_pad == "SAME_UPPER" else large + small
+
+
+def windows(
+    x: Array, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> Array:
+    """View ``x`` (N, C, spatial...) as (N, C, outputs..., kernel...): what each window sees.
+
+    >>> windows(np.arange(5).reshape(1, 1, 5), [2], [2], [1])
+    array([[[[0, 1],
+             [2, 3]]]])
+    """
+    rank = len(kernel)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, tuple(range(2, 2 + rank)))
+    steps = [slice(None, None, s) for s in (*strides, *dilations)]
+    return np.asarray(view[(slice(None), slice(None), *steps)])
+
+
+def taps(
+    position: Sequence[int],
+    size: Sequence[int],
+    kernel: Sequence[int],
+    *,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int],
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """List the taps of one window as (kernel offset, input position), leaving out the padding.
+
+    Written with scalars on purpose: it is the witness of :func:`windows`.
+
+    >>> taps([0], [4], [3], strides=[1], dilations=[1], pads=[1, 1])
+    [((1,), (0,)), ((2,), (1,))]
+    """
+    found = []
+    for offset in product(*(range(k) for k in kernel)):
+        at = tuple(
+            p * s + o * d - pad
+            for p, s, o, d, pad in zip(position, strides, offset, dilations, pads, strict=False)
+        )
+        if all(0 <= a < n for a, n in zip(at, size, strict=True)):
+            found.append((offset, at))
+    return found

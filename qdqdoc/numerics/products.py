@@ -1,0 +1,120 @@
+"""Exact sums of products, through floating-point BLAS where a bound proves that it is exact.
+
+A sum of whole numbers is exact in float32 as long as no partial sum leaves 2**24, in float64
+as long as none leaves 2**53. The bound is computed from the operands at hand; the order in
+which BLAS adds does not matter to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from qdqdoc.errors import QdqdocError
+from qdqdoc.numerics.formats import Array, integer_range
+from qdqdoc.numerics.layout import windows
+from qdqdoc.numerics.rounding import f32_of_ratio, wrap32
+
+Overflow = Literal["wrap", "raise"]
+
+
+class AccumulatorOverflowError(QdqdocError):
+    """A sum left the int32 accumulator, and the caller asked to be told."""
+
+
+def sum_bound(left: Array, right: Array) -> int:
+    """Bound every partial sum of ``left @ right``: largest |left| times largest column of |right|.
+
+    >>> sum_bound(np.int32([[-3, 2]]), np.int32([[1, 4], [1, -5]]))
+    27
+    """
+    if not left.size or not right.size:
+        return 0
+    columns = np.abs(right.astype(np.int64)).sum(axis=-2)
+    return int(np.abs(left.astype(np.int64)).max()) * int(columns.max())
+
+
+def exact_dtype(bound: int) -> DTypeLike:
+    """Return the narrowest type of BLAS in which sums up to ``bound`` are exact.
+
+    >>> exact_dtype(2**24), exact_dtype(2**24 + 1)
+    (<class 'numpy.float32'>, <class 'numpy.float64'>)
+    """
+    if bound <= 2**24:
+        return np.float32
+    return np.float64 if bound <= 2**53 else np.int64
+
+
+def integer_matmul(left: Array, right: Array) -> Array:
+    """Multiply integer matrices exactly; the result is int64 and has not wrapped.
+
+    >>> integer_matmul(np.int32([[255, 255]]), np.int32([[127], [127]]))
+    array([[64770]])
+    """
+    dtype = exact_dtype(sum_bound(left, right))
+    return np.asarray(left.astype(dtype) @ right.astype(dtype)).astype(np.int64)
+
+
+def integer_conv(
+    x: Array, w: Array, *, strides: Sequence[int], dilations: Sequence[int], group: int
+) -> Array:
+    """Correlate ``x`` (N, C, spatial...) with ``w`` (M, C / group, kernel...) exactly, in int64.
+
+    ``x`` is padded already. Each image becomes a matrix with a row for every output position.
+
+    >>> integer_conv(np.int32([[[1, 2, 3]]]), np.int32([[[1, 10]]]),
+    ...              strides=[1], dilations=[1], group=1)
+    array([[[21, 32]]])
+    """
+    filters, kernel = w.shape[0], w.shape[2:]
+    columns = w.reshape(group, filters // group, -1).swapaxes(1, 2)
+    dtype = exact_dtype(sum_bound(x, columns))
+    fields = windows(x.astype(dtype), kernel, strides, dilations)
+    out = fields.shape[2 : 2 + len(kernel)]
+    sums = np.empty((x.shape[0], filters, *out), np.int64)
+    for image, field in zip(sums, fields, strict=True):
+        rows = np.moveaxis(field.reshape(group, -1, *field.shape[1:]), 1, 1 + len(kernel))
+        rows = rows.reshape(group, int(np.prod(out)), -1)
+        image[...] = (rows @ columns.astype(dtype)).swapaxes(1, 2).reshape(image.shape)
+    return sums
+
+
+def accumulate(sums: Array, overflow: Overflow) -> Array:
+    """Put exact sums into the int32 accumulator: wrap, as ONNX says, or raise.
+
+    >>> accumulate(np.int64([2**31]), "wrap")
+    array([-2147483648], dtype=int32)
+    >>> accumulate(np.int64([2**31]), "raise")
+    Traceback (most recent call last):
+    ...
+    qdqdoc.numerics.products.AccumulatorOverflowError: sum 2147483648 leaves int32 (-2147483648 to 2147483647)
+    """
+    if overflow == "raise" and sums.size:
+        low, high = integer_range(np.int32)
+        outside = sums[(sums < low) | (sums > high)]
+        if outside.size:
+            raise AccumulatorOverflowError(f"sum {outside[0]} leaves int32 ({low} to {high})")
+    return wrap32(sums)
+
+
+def float8_matmul(left: Array, right: Array) -> Array:
+    """Multiply matrices of small floats: each exact sum is rounded once to float32.
+
+    Values of eight bits are multiples of 2**-17 at the finest, so whole numbers hold them.
+
+    >>> import ml_dtypes
+    >>> one = np.array([[57344, 2**-16]], ml_dtypes.float8_e5m2)
+    >>> float8_matmul(one.astype(np.float64), one.astype(np.float64).T)
+    array([[3.2883343e+09]], dtype=float32)
+    """
+    bits = 17
+    finite = np.isfinite(left).all() and np.isfinite(right).all()
+    if not finite:
+        with np.errstate(all="ignore"):
+            return (left @ right).astype(np.float32)
+    scaled = [np.vectorize(int, [object])(np.ldexp(m, bits)) for m in (left, right)]
+    rounded = np.frompyfunc(lambda total: f32_of_ratio(total, 2 * bits), 1, 1)
+    return np.asarray(rounded(scaled[0] @ scaled[1])).astype(np.float32)

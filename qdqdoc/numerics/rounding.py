@@ -1,0 +1,161 @@
+"""Every rounding decision of the package, on one page.
+
+``rint``, ``clip`` and the casts that can change a value stand in this module alone; a test
+says so. NumPy's ``rint`` rounds to nearest, ties to even, as ONNX asks
+:cite:p:`onnx-quantizelinear`; a division, a product and a cast in float32 are each rounded
+once to nearest, ties to even, as :cite:t:`ieee754` defines them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from qdqdoc.numerics.formats import Array, integer_range, is_integer, largest_finite
+
+INT32_BITS = 32
+
+
+def f32(values: object) -> Array:
+    """Round each value once to float32.
+
+    Integers above 2**24 are rounded too, which requantization feels:
+
+    >>> f32(np.int32(2**24 + 1))
+    array(1.6777216e+07, dtype=float32)
+    """
+    return np.asarray(values).astype(np.float32)
+
+
+def to_float(values: Array, dtype: DTypeLike) -> Array:
+    """Round each value once to a float type, whole numbers of 32 bits included.
+
+    A plain cast takes an int32 to bfloat16 by way of float32, which are two roundings:
+
+    >>> import ml_dtypes
+    >>> x = np.array([2**30 + 2**22 + 1], np.int32)
+    >>> to_float(x, ml_dtypes.bfloat16).astype(np.int32), x.astype(ml_dtypes.bfloat16).astype(np.int32)
+    (array([1082130432], dtype=int32), array([1073741824], dtype=int32))
+    """
+    with np.errstate(all="ignore"):
+        if np.dtype(dtype).itemsize < 4 and values.dtype == np.int32:
+            values = _round_to_odd(values)
+        return values.astype(dtype)
+
+
+def _round_to_odd(values: Array) -> Array:
+    """Take integers to float32 so that a second rounding still sees the side of each tie."""
+    near = values.astype(np.float32)
+    exact, rounded = values.astype(np.float64), near.astype(np.float64)
+    bits = near.view(np.int32) - (np.abs(rounded) > np.abs(exact))
+    return (bits | (rounded != exact)).astype(np.int32).view(np.float32)
+
+
+def divide(dividend: Array, divisor: Array, dtype: DTypeLike) -> Array:
+    """Round both operands to ``dtype`` and divide, rounding the quotient once to ``dtype``.
+
+    A zero or infinite divisor follows IEEE 754, without a warning:
+
+    >>> divide(np.float32([1, -1, 0]), np.float32(0), np.float32)
+    array([ inf, -inf,  nan], dtype=float32)
+    """
+    with np.errstate(all="ignore"):
+        return np.asarray(to_float(dividend, dtype) / to_float(divisor, dtype))
+
+
+def multiply(left: Array, right: Array) -> Array:
+    """Round both operands to float32 and multiply, rounding the product once to float32.
+
+    >>> multiply(np.int32(5), np.float32(0.1))
+    array(0.5, dtype=float32)
+    """
+    with np.errstate(all="ignore"):
+        return np.asarray(f32(left) * f32(right))
+
+
+def cast(values: Array, dtype: DTypeLike) -> Array:
+    """Round each float32 once to a float type; what is too large becomes infinite or NaN.
+
+    The types of four and six bits have neither and stay on their rail; for NaN they return
+    a zero, which ONNX leaves open :cite:p:`onnx-float4`.
+
+    >>> import ml_dtypes
+    >>> cast(np.float32([0.1, 70000]), np.float16)
+    array([0.1, inf], dtype=float16)
+    """
+    with np.errstate(all="ignore"):
+        return values.astype(dtype)
+
+
+def saturate_float(values: Array, dtype: DTypeLike) -> Array:
+    """Round each float32 once to a float type after clipping it to the finite range; NaN stays.
+
+    >>> import ml_dtypes
+    >>> saturate_float(np.float32([500, -np.inf, 17]), ml_dtypes.float8_e4m3fn)
+    array([448, -448, 16], dtype='float8_e4m3fn')
+    """
+    limit = np.float32(largest_finite(dtype))
+    return cast(np.clip(values, -limit, limit), dtype)
+
+
+def round_to_grid(values: Array, zero_point: Array, dtype: DTypeLike) -> Array:
+    """Round to integers, ties to even; then add the zero point; then clip. NaN: lowest code.
+
+    ``values`` are counted in steps of the scale. The zero point is added after rounding, so
+    an odd one does not turn ties the other way:
+
+    >>> round_to_grid(np.float32([0.5, 1.5, 2.5]), np.int8(1), np.int8)
+    array([1, 3, 3], dtype=int8)
+
+    Clipping stands before the cast, so nothing wraps however far out it is:
+
+    >>> round_to_grid(np.float32([3e9, -3e9, np.nan]), np.int8(1), np.int8)
+    array([ 127, -128, -128], dtype=int8)
+    """
+    low, high = integer_range(dtype)
+    shift = f32(zero_point)
+    # Clipping by the rails less the zero point keeps the sum within 17 bits: exact in float32.
+    steps = np.clip(np.rint(f32(values)), np.float32(low) - shift, np.float32(high) - shift)
+    codes = np.where(np.isnan(steps), np.float32(low), steps + shift)
+    return codes.astype(np.int32).astype(dtype)
+
+
+def requantize(accumulator: Array, multiplier: Array, zero_point: Array, dtype: DTypeLike) -> Array:
+    """Bring an accumulator to the grid of the result: one product, one rounding, zero point, rails.
+
+    The accumulator is rounded to float32 and multiplied in float32. For a float ``dtype`` the
+    zero point is added in float32 and the sum is rounded to the type, held within its rails.
+
+    >>> requantize(np.int32([1, 2, 3, 1000]), np.float32(0.5), np.int8(1), np.int8)
+    array([  1,   2,   3, 127], dtype=int8)
+    """
+    scaled = multiply(accumulator, multiplier)
+    if is_integer(dtype):
+        return round_to_grid(scaled, zero_point, dtype)
+    return saturate_float(scaled + f32(zero_point), dtype)
+
+
+def wrap32(values: Array) -> Array:
+    """Reduce whole numbers modulo 2**32 into int32, as a 32-bit register does.
+
+    >>> wrap32(np.int64([2**31 - 1, 2**31, -(2**31) - 1]))
+    array([ 2147483647, -2147483648,  2147483647], dtype=int32)
+    """
+    return values.astype(np.int64).astype(np.int32)
+
+
+def f32_of_ratio(numerator: int, bits: int) -> np.float32:
+    """Round ``numerator / 2**bits`` once to float32, however long the numerator is.
+
+    Bits beyond a double's are folded into its last one (round to odd), so that the second
+    rounding sees which side of a tie the exact value was on.
+
+    >>> f32_of_ratio(2**24 + 1, 0), f32_of_ratio((2**24 + 1) * 2**60 + 1, 60)
+    (np.float32(1.6777216e+07), np.float32(1.6777218e+07))
+    """
+    magnitude, extra = abs(numerator), max(abs(numerator).bit_length() - 53, 0)
+    kept = magnitude >> extra
+    if kept << extra != magnitude:
+        kept |= 1
+    value = np.ldexp(np.float64(kept), extra - bits)
+    return np.float32(np.copysign(value, numerator))

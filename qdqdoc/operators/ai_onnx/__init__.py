@@ -1,0 +1,1 @@
+"""Operators of ai.onnx, one file each."""

@@ -1,0 +1,278 @@
+"""Turn codes back into real numbers: subtract the zero point, multiply by the scale.
+
+The subtraction is made in int32, where two 8-bit codes cannot overflow (in their own type they
+would), and the product is rounded once to float32, then to the type of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from qdqdoc.formula import Formula
+from qdqdoc.numerics.formats import (
+    DTYPES,
+    ONNX_TYPE,
+    Array,
+    integer_range,
+    is_integer,
+    type_name,
+    type_of_number,
+)
+from qdqdoc.numerics.layout import spread
+from qdqdoc.numerics.rounding import cast, f32, multiply, wrap32
+from qdqdoc.registry import (
+    NEWEST_OPSET,
+    Call,
+    Differs,
+    Element,
+    Version,
+    operator,
+    pick,
+    refuse,
+)
+from qdqdoc.registry.granularity import check_granularity, parameter_index
+
+NAME = "DequantizeLinear"
+FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
+RESULTS = ("float32", "float16", "bfloat16")
+
+V10 = Version(
+    since=10,
+    inputs={"x": "T", "x_scale": "float32", "x_zero_point": "T"},
+    optional=("x_zero_point",),
+    outputs={"y": "float32"},
+    types={"T": ("int8", "uint8", "int32")},
+)
+V13 = replace(V10, since=13, attributes={"axis": 1})
+V19 = replace(
+    V13,
+    since=19,
+    inputs={"x": "T1", "x_scale": "T2", "x_zero_point": "T1"},
+    outputs={"y": "T2"},
+    types={"T1": ("int8", "uint8", "int32", *FLOAT8), "T2": RESULTS},
+)
+V21 = replace(
+    V19,
+    since=21,
+    types={"T1": (*V19.types["T1"], "int16", "uint16", "int4", "uint4"), "T2": RESULTS},
+    attributes={"axis": 1, "block_size": 0},
+)
+V23 = replace(
+    V21,
+    since=23,
+    outputs={"y": "T3"},
+    types={"T1": (*V21.types["T1"], "float4e2m1"), "T2": RESULTS, "T3": RESULTS},
+    attributes={"axis": 1, "block_size": 0, "output_dtype": 0},
+)
+V24 = replace(V23, since=24, types={**V23.types, "T2": (*RESULTS, "float8e8m0")})
+V25 = replace(V24, since=25, types={**V24.types, "T1": (*V24.types["T1"], "int2", "uint2")})
+V28 = replace(
+    V25, since=28, types={**V25.types, "T1": (*V25.types["T1"], "float6e2m3", "float6e3m2")}
+)
+VERSIONS = (V10, V13, V19, V21, V23, V24, V25, V28)
+
+SYMBOLS = {
+    "x": "element of `x`",
+    "s": "`x_scale` of the element's tensor, slice or block",
+    "z": "`x_zero_point` likewise; zero where it is absent",
+}
+TYPES = {"T": "type of `y`"}
+
+FROM_INTEGER = Formula(
+    "y = T(f32(f32(wrap32(x - z)) * f32(s)))",
+    symbols=SYMBOLS,
+    types=TYPES,
+    name="integers",
+    when="`x` holds integers",
+)
+FROM_FLOAT = Formula(
+    "y = T(f32(f32(x - z) * f32(s)))",
+    symbols=SYMBOLS,
+    types=TYPES,
+    name="floats",
+    when="`x` holds floats of eight bits or less",
+)
+
+
+def vectors() -> Iterator[Call]:
+    """Yield each corner: every code, every zero point rail, granularities, result types."""
+    for kind in V28.types["T1"]:
+        dtype = DTYPES[kind]
+        codes = _codes(kind)
+        zeros = [integer_range(dtype)[0], 0, 1, integer_range(dtype)[1]]
+        for zero in zeros if is_integer(dtype) else (0, 1):
+            for scale in (np.float32(0.1), np.float32(-0.75)):
+                z = np.array(zero, dtype)
+                inputs = {"x": codes, "x_scale": scale, "x_zero_point": z}
+                yield Call(name=f"{kind} z={zero} s={scale}", inputs=inputs)
+        for result in RESULTS:
+            yield from _result_vectors(kind, codes, result)
+    yield from _layout_vectors()
+
+
+def _codes(kind: str) -> Array:
+    dtype = DTYPES[kind]
+    if dtype.itemsize == 1:
+        every = np.arange(256, dtype=np.uint8).view(dtype) if "float8" in kind else None
+        if every is None and is_integer(dtype):
+            low, high = integer_range(dtype)
+            every = np.arange(low, high + 1).astype(dtype)
+        if every is None:
+            every = np.arange(2 ** int(kind[5]), dtype=np.uint8).view(dtype)
+        return every[:: max(len(every) // 32, 1)]
+    low, high = integer_range(dtype)
+    odd = [low, low + 1, -3, 0, 5, 2051, 2**24 + 1, 2**30 + 2**22 + 1, high - 1, high]
+    return np.array([c for c in odd if low <= c <= high], dtype)
+
+
+def _result_vectors(kind: str, codes: Array, result: str) -> Iterator[Call]:
+    for scale in ("float32", "float16", "bfloat16"):
+        inputs = {"x": codes, "x_scale": np.array(0.3, DTYPES[scale])}
+        attributes = {"output_dtype": ONNX_TYPE[result]}
+        yield Call(name=f"{kind} by {scale} to {result}", inputs=inputs, attributes=attributes)
+    inputs = {"x": codes, "x_scale": np.array(4, DTYPES["float8e8m0"])}
+    attributes = {"output_dtype": ONNX_TYPE[result]}
+    yield Call(name=f"{kind} by float8e8m0 to {result}", inputs=inputs, attributes=attributes)
+
+
+def _layout_vectors() -> Iterator[Call]:
+    x = (np.arange(42).reshape(2, 3, 7) - 20).astype(np.int8)
+    for axis, count in ((0, 2), (1, 3), (2, 7), (-1, 7), (-3, 2)):
+        scale = np.float32([0.5, 1, 0.3, 2, 0.25, 1.5, 0.75])[:count]
+        inputs = {"x": x, "x_scale": scale, "x_zero_point": np.int8(range(count))}
+        yield Call(name=f"axis {axis}", inputs=inputs, attributes={"axis": axis})
+    for axis, block_size, blocks in ((2, 3, 3), (-1, 4, 2), (1, 2, 2), (0, 2, 1)):
+        shape = [*x.shape]
+        shape[axis] = blocks
+        scale = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 1) / 8
+        inputs = {"x": x, "x_scale": scale, "x_zero_point": (scale * 8).astype(np.int8)}
+        attributes = {"axis": axis, "block_size": block_size}
+        yield Call(name=f"axis {axis} blocks of {block_size}", inputs=inputs, attributes=attributes)
+    one = {"x": x[0, 0, :3], "x_scale": np.float32([0.5]), "x_zero_point": np.int8(3)}
+    yield Call(name="a vector of one scale", inputs=one, opset=10)
+    yield Call(name="empty", inputs={"x": x[:, :0], "x_scale": np.float32(0.25)})
+    for scale in (np.float32(0), np.float32(np.inf), np.float32(np.nan), np.float32(3e38)):
+        yield Call(name=f"scale {scale}", inputs={"x": x[:1, :1], "x_scale": scale})
+
+
+def element(call: Call, index: tuple[int, ...]) -> Element:
+    """Bind the formula to one output element."""
+    x, scale = call.inputs["x"], call.inputs["x_scale"]
+    zero = call.inputs.get("x_zero_point")
+    values = {
+        "x": x[index],
+        "s": scale[parameter_index(index, x.shape, scale.shape, call.attributes)],
+        "z": 0,
+    }
+    if zero is not None:
+        values["z"] = zero[parameter_index(index, x.shape, zero.shape, call.attributes)]
+    result = _result(scale, call.attributes.get("output_dtype", 0))
+    formula = FROM_INTEGER if is_integer(x.dtype) else FROM_FLOAT
+    return Element(formula=formula, values=values, types={"T": result})
+
+
+def _result(x_scale: Array, output_dtype: int) -> str:
+    named = type_of_number(output_dtype) if output_dtype else type_name(x_scale.dtype)
+    if named not in RESULTS:
+        numbers = ", ".join(f"{ONNX_TYPE[kind]} ({kind})" for kind in RESULTS)
+        found = output_dtype or f"0 with a scale of {named}"
+        refuse(NAME, "output_dtype", found, numbers)
+    return named
+
+
+DIFFERS: tuple[Differs, ...] = ()
+
+
+@operator(
+    name=NAME,
+    versions=VERSIONS,
+    formulas=(FROM_INTEGER, FROM_FLOAT),
+    cites=("onnx-dequantizelinear", "onnx-float8", "jacob2018"),
+    vectors=vectors,
+    element=element,
+    differs=DIFFERS,
+)
+def dequantize_linear(
+    x: Array,
+    x_scale: Array,
+    x_zero_point: Array | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
+    opset: int = NEWEST_OPSET,
+) -> Array:
+    """Subtract the zero point in int32, multiply by the scale in float32, round to the result.
+
+    Parameters
+    ----------
+    x
+        Codes, any shape: integers of 2 to 32 bits, or floats of eight bits or less.
+    x_scale
+        Step of the grid: one value, a vector along ``axis``, or one value per block.
+    x_zero_point
+        Code of the real number zero, shaped as ``x_scale``, of the type of ``x``.
+    axis
+        Axis of per-axis and blocked scales; negative counts from the back.
+    block_size
+        How many neighbours along ``axis`` share a scale; 0 where scales are not blocked.
+    output_dtype
+        Type of ``y`` as a number of ``TensorProto.DataType``; 0 takes the type of ``x_scale``.
+    opset
+        Version of the operator set that the model imports.
+
+    Returns
+    -------
+    y
+        Real values in the shape of ``x``.
+
+    Raises
+    ------
+    OperatorError
+        For a missing input, a type that this version does not allow, an axis outside the rank,
+        or a scale or zero point whose shape fits no granularity.
+
+    Notes
+    -----
+    For int32 codes ONNX asks for a zero point of 0 :cite:p:`onnx-dequantizelinear`; with another
+    one the difference wraps, as it does in onnxruntime.
+
+    Examples
+    --------
+    The difference does not wrap in the type of the codes:
+
+    >>> import numpy as np
+    >>> dequantize_linear(np.int8([-128, 0, 127]), np.float32(0.5), np.int8(127))
+    array([-127.5,  -63.5,    0. ], dtype=float32)
+
+    One scale per slice along ``axis``, or per block of neighbours:
+
+    >>> x = np.int8([[1, 2, 3], [1, 2, 3]])
+    >>> dequantize_linear(x, np.float32([1, 10]), np.int8([0, 1]), axis=0)
+    array([[ 1.,  2.,  3.],
+           [ 0., 10., 20.]], dtype=float32)
+    >>> dequantize_linear(x, np.float32([[1, 2], [10, 20]]), axis=1, block_size=2)
+    array([[ 1.,  2.,  6.],
+           [10., 20., 60.]], dtype=float32)
+
+    The type of the scale is the type of the result:
+
+    >>> dequantize_linear(np.int32([2**24 + 1, 7]), np.float16(0.25))
+    array([ inf, 1.75], dtype=float16)
+    """
+    result = _result(x_scale, output_dtype)
+    if opset < V13.since and x_scale.size != 1:
+        refuse(NAME, "x_scale", f"shape {x_scale.shape}", "one value before opset 13")
+    parameters = {"x_scale": x_scale, "x_zero_point": x_zero_point}
+    check_granularity(NAME, x, parameters, axis=axis, block_size=block_size)
+    scale = spread(x_scale, x.shape, axis, block_size)
+    zero = np.zeros((), x.dtype) if x_zero_point is None else x_zero_point
+    shift = spread(zero, x.shape, axis, block_size)
+    if is_integer(x.dtype):
+        difference = wrap32(x.astype(np.int64) - shift.astype(np.int64))
+    else:
+        difference = f32(x) - f32(shift)
+    return cast(multiply(difference, scale), DTYPES[result])

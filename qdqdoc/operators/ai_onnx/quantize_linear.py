@@ -1,0 +1,354 @@
+"""Turn real numbers into codes: divide by the scale, round, add the zero point, stay on the rails.
+
+The quotient is rounded twice: once by the division, to the compute type *C*, and once to the
+grid. *C* is float32 up to opset 21; from opset 23 it is ``precision`` where that is given, else
+the type of ``y_scale`` (float32 for an int32 or float8e8m0 scale, types in which nobody divides).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from qdqdoc.formula import Formula
+from qdqdoc.numerics.formats import (
+    DTYPES,
+    ONNX_TYPE,
+    Array,
+    integer_range,
+    is_integer,
+    largest_finite,
+    type_name,
+    type_of_number,
+)
+from qdqdoc.numerics.layout import spread
+from qdqdoc.numerics.rounding import cast, divide, f32, round_to_grid, saturate_float
+from qdqdoc.registry import (
+    NEWEST_OPSET,
+    Call,
+    Differs,
+    Element,
+    Version,
+    operator,
+    pick,
+    refuse,
+)
+from qdqdoc.registry.granularity import check_granularity, parameter_index
+
+NAME = "QuantizeLinear"
+FLOATS = ("float32", "float16", "bfloat16", "int32")
+FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
+PRECISIONS = ("float32", "float16", "bfloat16")
+
+V10 = Version(
+    since=10,
+    inputs={"x": "T1", "y_scale": "float32", "y_zero_point": "T2"},
+    optional=("y_zero_point",),
+    outputs={"y": "T2"},
+    types={"T1": ("float32", "int32"), "T2": ("int8", "uint8")},
+)
+V13 = replace(V10, since=13, attributes={"axis": 1})
+V19 = replace(
+    V13,
+    since=19,
+    inputs={"x": "T1", "y_scale": "T1", "y_zero_point": "T2"},
+    types={"T1": FLOATS, "T2": ("int8", "uint8", *FLOAT8)},
+    attributes={"axis": 1, "saturate": 1},
+)
+V21 = replace(
+    V19,
+    since=21,
+    types={"T1": FLOATS, "T2": (*V19.types["T2"], "int16", "uint16", "int4", "uint4")},
+    attributes={"axis": 1, "saturate": 1, "block_size": 0, "output_dtype": 0},
+)
+V23 = replace(
+    V21,
+    since=23,
+    inputs={"x": "T1", "y_scale": "T2", "y_zero_point": "T3"},
+    outputs={"y": "T3"},
+    types={"T1": FLOATS, "T2": FLOATS, "T3": (*V21.types["T2"], "float4e2m1")},
+    attributes={**V21.attributes, "precision": 0},
+)
+V24 = replace(V23, since=24, types={**V23.types, "T2": (*FLOATS, "float8e8m0")})
+V25 = replace(V24, since=25, types={**V24.types, "T3": (*V24.types["T3"], "int2", "uint2")})
+V28 = replace(
+    V25, since=28, types={**V25.types, "T3": (*V25.types["T3"], "float6e2m3", "float6e3m2")}
+)
+VERSIONS = (V10, V13, V19, V21, V23, V24, V25, V28)
+
+SYMBOLS = {
+    "x": "element of `x`",
+    "s": "`y_scale` of the element's tensor, slice or block",
+    "z": "`y_zero_point` likewise; zero where it is absent",
+}
+TYPES = {"C": "type of the division", "T": "type of `y`"}
+
+TO_INTEGER = Formula(
+    "y = saturate(rint(C(C(x) / C(s))) + z)",
+    symbols=SYMBOLS,
+    types=TYPES,
+    name="integers",
+    when="`y` holds integers",
+)
+TO_FLOAT = Formula(
+    "v = f32(C(C(x) / C(s)) + z)\ny = T(clip(v, lowest(T), highest(T)))",
+    symbols=SYMBOLS,
+    types=TYPES,
+    name="floats",
+    when="`y` holds floats that saturate: float8 with `saturate` 1, float4, float6",
+)
+TO_FLOAT8_OPEN = Formula(
+    "y = T(f32(C(C(x) / C(s)) + z))",
+    symbols=SYMBOLS,
+    types=TYPES,
+    name="floats, not saturated",
+    when="`y` holds float8 and `saturate` is 0: what is too large becomes infinite or NaN",
+)
+
+
+def vectors() -> Iterator[Call]:
+    """Yield each corner: ties, rails, granularities, compute types, infinities and NaN."""
+    halves = np.arange(-6, 7, dtype=np.float32) / 2
+    far = np.float32([-3e9, -1e5, -129, -128.5, 127.5, 255.5, 1e5, 3e9, np.inf, -np.inf, np.nan])
+    for kind in V25.types["T3"]:
+        if is_integer(DTYPES[kind]):
+            low, high = integer_range(DTYPES[kind])
+            for zero in (low, 0, 1, high):
+                z = np.array(zero, DTYPES[kind])
+                for scale in (np.float32(1), np.float32(0.1), np.float32(-0.75)):
+                    x = np.concatenate([halves * scale, far])
+                    inputs = {"x": x, "y_scale": scale, "y_zero_point": z}
+                    yield Call(name=f"{kind} z={zero} s={scale}", inputs=inputs, opset=25)
+    for kind in V28.types["T3"]:
+        if not is_integer(DTYPES[kind]):
+            yield from _float_vectors(kind)
+    yield from _layout_vectors()
+    yield from _compute_type_vectors()
+
+
+def _float_vectors(kind: str) -> Iterator[Call]:
+    dtype = DTYPES[kind]
+    limit = np.float32(largest_finite(dtype))
+    near = limit * np.float32([0.96, 1, 1.03, 1.0714, 1.125, 1.2, 2])
+    small = np.ldexp(np.float32([1, 1.5, 2, 2.5, 3, 5]), -10)
+    x = np.concatenate([near, -near, small, np.arange(-4, 5) * np.float32(0.3125), [0]])
+    for saturate in (1, 0):
+        for zero in (0, 1):
+            inputs = {"x": f32(x), "y_scale": np.float32(1), "y_zero_point": np.array(zero, dtype)}
+            name = f"{kind} z={zero} saturate={saturate}"
+            yield Call(name=name, inputs=inputs, attributes={"saturate": saturate})
+    special = np.float32([np.inf, -np.inf, *([np.nan] if kind in FLOAT8 else [])])
+    inputs = {"x": special, "y_scale": np.float32(0.5)}
+    number = ONNX_TYPE[kind]
+    yield Call(name=f"{kind} special", inputs=inputs, attributes={"output_dtype": number})
+
+
+def _layout_vectors() -> Iterator[Call]:
+    x = (np.arange(42, dtype=np.float32).reshape(2, 3, 7) - 20) / 4
+    for axis, count in ((0, 2), (1, 3), (2, 7), (-1, 7), (-3, 2)):
+        scale = np.float32([0.5, 1, 0.3, 2, 0.25, 1.5, 0.75])[:count]
+        inputs = {"x": x, "y_scale": scale, "y_zero_point": np.int8(range(count))}
+        yield Call(name=f"axis {axis}", inputs=inputs, attributes={"axis": axis})
+    for axis, block_size, blocks in ((2, 3, 3), (-1, 4, 2), (1, 2, 2), (0, 2, 1)):
+        shape = [*x.shape]
+        shape[axis] = blocks
+        count = int(np.prod(shape))
+        scale = (np.arange(count, dtype=np.float32).reshape(shape) + 1) / 8
+        inputs = {"x": x, "y_scale": scale, "y_zero_point": np.uint8(scale * 8)}
+        attributes = {"axis": axis, "block_size": block_size}
+        yield Call(name=f"axis {axis} blocks of {block_size}", inputs=inputs, attributes=attributes)
+    one = {"x": x[0, 0, :3], "y_scale": np.float32([0.5]), "y_zero_point": np.int8(3)}
+    yield Call(name="a vector of one scale", inputs=one)
+    yield Call(name="no zero point", inputs={"x": x, "y_scale": np.float32(0.25)})
+    for scale in (np.float32(0), np.float32(np.inf), np.float32(1e-45)):
+        yield Call(name=f"scale {scale}", inputs={"x": x, "y_scale": scale, "y_zero_point": np.int8(3)})
+    yield Call(name="empty", inputs={"x": x[:, :0], "y_scale": np.float32(0.25)})
+    yield Call(name="a scalar", inputs={"x": x[1, 1, 1], "y_scale": np.float32(0.25)}, opset=10)
+
+
+def _compute_type_vectors() -> Iterator[Call]:
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-40000, 40000, 64).astype(np.float32)
+    for kind in PRECISIONS:
+        for opset in (21, 25):
+            scale = np.array(3.7, DTYPES[kind])
+            inputs = {"x": cast(x, DTYPES[kind]), "y_scale": scale, "y_zero_point": np.uint16(9)}
+            yield Call(name=f"{kind} at opset {opset}", inputs=inputs, opset=opset)
+        inputs = {"x": x, "y_scale": np.float32(3.7), "y_zero_point": np.uint16(9)}
+        attributes = {"precision": ONNX_TYPE[kind]}
+        yield Call(name=f"precision {kind}", inputs=inputs, attributes=attributes)
+    whole = np.int32([2**24 + 1, 2**30 + 2**22 + 1, -7, 5, 0, 3])
+    for kind in (*PRECISIONS, "int32", "float8e8m0"):
+        inputs = {"x": whole, "y_scale": np.array(2, DTYPES[kind]), "y_zero_point": np.int16(1)}
+        yield Call(name=f"int32 by {kind}", inputs=inputs)
+
+
+def element(call: Call, index: tuple[int, ...]) -> Element:
+    """Bind the formula to one output element."""
+    x, scale = call.inputs["x"], call.inputs["y_scale"]
+    zero = call.inputs.get("y_zero_point")
+    target = _target(zero, call.attributes.get("output_dtype", 0), call.opset)
+    at = parameter_index(index, x.shape, scale.shape, call.attributes)
+    values = {"x": x[index], "s": scale[at], "z": 0}
+    if zero is not None:
+        values["z"] = zero[parameter_index(index, x.shape, zero.shape, call.attributes)]
+    compute = _compute_type(scale, call.attributes.get("precision", 0), call.opset)
+    formula = TO_INTEGER if is_integer(DTYPES[target]) else TO_FLOAT
+    if target in FLOAT8 and not call.attributes.get("saturate", 1):
+        formula = TO_FLOAT8_OPEN
+    return Element(formula=formula, values=values, types={"C": compute, "T": target})
+
+
+def _target(y_zero_point: Array | None, output_dtype: int, opset: int) -> str:
+    allowed = pick(VERSIONS, opset).allowed("y")
+    named = type_of_number(output_dtype) if output_dtype else None
+    if output_dtype and named not in allowed:
+        numbers = ", ".join(f"{ONNX_TYPE[kind]} ({kind})" for kind in allowed)
+        refuse(NAME, "output_dtype", output_dtype, f"0, {numbers}")
+    if y_zero_point is None:
+        return named or "uint8"
+    kind = type_name(y_zero_point.dtype)
+    if named not in (None, kind):
+        refuse(NAME, "output_dtype", named, f"the type of y_zero_point, {kind}")
+    return kind
+
+
+def _compute_type(y_scale: Array, precision: int, opset: int) -> str:
+    if precision:
+        named = type_of_number(precision)
+        if named not in PRECISIONS:
+            numbers = ", ".join(f"{ONNX_TYPE[p]} ({p})" for p in PRECISIONS)
+            refuse(NAME, "precision", precision, f"0, {numbers}")
+        return named
+    kind = type_name(y_scale.dtype)
+    return kind if opset >= V23.since and kind in PRECISIONS else "float32"
+
+
+DIFFERS = (
+    Differs(
+        peer="onnx",
+        versions="1.23.2",
+        call=Call(
+            name="beyond int32",
+            inputs={
+                "x": np.float32([3e9, -3e9]),
+                "y_scale": np.float32(1),
+                "y_zero_point": np.int8(0),
+            },
+            opset=21,
+        ),
+        theirs=(-128, -128),
+        why="The quotient is cast to int32 before it is clipped, and the cast wraps.",
+        specification="ONNX asks to saturate: the upper rail.",
+    ),
+)
+
+
+@operator(
+    name=NAME,
+    versions=VERSIONS,
+    formulas=(TO_INTEGER, TO_FLOAT, TO_FLOAT8_OPEN),
+    cites=("onnx-quantizelinear", "onnx-float8", "onnx-float4", "jacob2018"),
+    vectors=vectors,
+    element=element,
+    differs=DIFFERS,
+)
+def quantize_linear(
+    x: Array,
+    y_scale: Array,
+    y_zero_point: Array | None = None,
+    *,
+    axis: int = 1,
+    saturate: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
+    precision: int = 0,
+    opset: int = NEWEST_OPSET,
+) -> Array:
+    """Divide, round half to even, add the zero point, clip.
+
+    Parameters
+    ----------
+    x
+        Real values, any shape: float32, float16, bfloat16 or int32.
+    y_scale
+        Step of the grid: one value, a vector along ``axis``, or one value per block.
+    y_zero_point
+        Code of the real number zero, shaped as ``y_scale``; its type is the type of ``y``.
+    axis
+        Axis of per-axis and blocked scales; negative counts from the back.
+    saturate
+        For float8 only: 1 clips to the largest finite value, 0 lets infinity and NaN appear.
+    block_size
+        How many neighbours along ``axis`` share a scale; 0 where scales are not blocked.
+    output_dtype
+        Type of ``y`` as a number of ``TensorProto.DataType``; 0 takes it from ``y_zero_point``,
+        and uint8 if that is absent too.
+    precision
+        Type of the division, likewise as a number; 0 takes the type of ``y_scale``.
+    opset
+        Version of the operator set that the model imports.
+
+    Returns
+    -------
+    y
+        Codes in the shape of ``x``.
+
+    Raises
+    ------
+    OperatorError
+        For a missing input, a type that this version does not allow, an axis outside the rank,
+        or a scale or zero point whose shape fits no granularity.
+
+    Notes
+    -----
+    Not a number becomes the lowest code of an integer type, which is what onnxruntime does;
+    ONNX leaves it open :cite:p:`onnx-quantizelinear`.
+
+    Examples
+    --------
+    Ties go to the even neighbour, and the zero point is added after rounding:
+
+    >>> import numpy as np
+    >>> quantize_linear(np.float32([0.5, 1.5, 2.5, -2.5]), np.float32(1), np.int8(1))
+    array([ 1,  3,  3, -1], dtype=int8)
+
+    Values beyond the type stay on its rails, however far out they are:
+
+    >>> quantize_linear(np.float32([-1e9, -1, 127, 128, 3e9]), np.float32(1), np.int8(0))
+    array([-128,   -1,  127,  127,  127], dtype=int8)
+
+    One scale per slice along ``axis``, or per block of neighbours:
+
+    >>> x = np.float32([[3, 3, 3], [5, 5, 5]])
+    >>> quantize_linear(x, np.float32([1, 2]), np.int8([0, 0]), axis=0)
+    array([[3, 3, 3],
+           [2, 2, 2]], dtype=int8)
+    >>> quantize_linear(x, np.float32([[1, 2], [2, 4]]), axis=-1, block_size=2)
+    array([[3, 3, 2],
+           [2, 2, 1]], dtype=uint8)
+
+    Up to opset 21 a float16 quotient is taken in float32, from opset 23 in float16:
+
+    >>> x, scale, zero = np.float16([16.11]), np.float16(0.00461), np.uint16(0)
+    >>> quantize_linear(x, scale, zero, opset=21), quantize_linear(x, scale, zero)
+    (array([3494], dtype=uint16), array([3494], dtype=uint16))
+    """
+    target = _target(y_zero_point, output_dtype, opset)
+    compute = _compute_type(y_scale, precision, opset)
+    if opset < V13.since and y_scale.size != 1:
+        refuse(NAME, "y_scale", f"shape {y_scale.shape}", "one value before opset 13")
+    parameters = {"y_scale": y_scale, "y_zero_point": y_zero_point}
+    check_granularity(NAME, x, parameters, axis=axis, block_size=block_size)
+    zero = np.zeros((), np.int32) if y_zero_point is None else y_zero_point
+    scale = spread(y_scale, x.shape, axis, block_size)
+    shift = spread(zero, x.shape, axis, block_size)
+    quotient = divide(x, scale, DTYPES[compute])
+    if is_integer(DTYPES[target]):
+        return round_to_grid(quotient, shift, DTYPES[target])
+    shifted = f32(quotient) + f32(shift)
+    if target in FLOAT8 and not saturate:
+        return cast(shifted, DTYPES[target])
+    return saturate_float(shifted, DTYPES[target])

@@ -44,6 +44,15 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _BY_NUMBER = {number: name for name, number in ONNX_TYPE.items()}
 
 
+def tensor(kind: str, values: object) -> Array:
+    """Make an array of an ONNX element type.
+
+    >>> tensor("int4", [1, -8])
+    array([1, -8], dtype=int4)
+    """
+    return np.array(values, DTYPES[kind])
+
+
 def type_name(dtype: DTypeLike) -> str:
     """ONNX's name of a dtype; NumPy's own where no quantized operator uses it.
 
@@ -78,7 +87,7 @@ def integer_range(dtype: DTypeLike) -> tuple[int, int]:
     >>> integer_range(np.int8), integer_range(ml_dtypes.uint2)
     ((-128, 127), (0, 3))
     """
-    limits = ml_dtypes.iinfo(np.dtype(dtype))
+    limits = ml_dtypes.iinfo(np.dtype(dtype))  # type: ignore[no-untyped-call]  # it has no types
     return int(limits.min), int(limits.max)
 
 
@@ -88,4 +97,5 @@ def largest_finite(dtype: DTypeLike) -> float:
     >>> largest_finite(ml_dtypes.float8_e4m3fn), largest_finite(ml_dtypes.float4_e2m1fn)
     (448.0, 6.0)
     """
-    return float(ml_dtypes.finfo(np.dtype(dtype)).max)
+    limits = ml_dtypes.finfo(np.dtype(dtype))  # type: ignore[no-untyped-call]  # it has no types
+    return float(limits.max)

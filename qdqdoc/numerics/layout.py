@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.numerics.formats import Array
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdqdoc.numerics.formats import Array
 
 AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 

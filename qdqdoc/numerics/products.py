@@ -7,16 +7,19 @@ which BLAS adds does not matter to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from qdqdoc.errors import QdqdocError
 from qdqdoc.numerics.formats import Array, integer_range
 from qdqdoc.numerics.layout import windows
 from qdqdoc.numerics.rounding import f32_of_ratio, wrap32
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike
 
 Overflow = Literal["wrap", "raise"]
 
@@ -90,13 +93,13 @@ def accumulate(sums: Array, overflow: Overflow) -> Array:
     >>> accumulate(np.int64([2**31]), "raise")
     Traceback (most recent call last):
     ...
-    qdqdoc.numerics.products.AccumulatorOverflowError: sum 2147483648 leaves int32 (-2147483648 to 2147483647)
+    qdqdoc.numerics.products.AccumulatorOverflowError: sum 2147483648 leaves int32
     """
     if overflow == "raise" and sums.size:
         low, high = integer_range(np.int32)
         outside = sums[(sums < low) | (sums > high)]
         if outside.size:
-            raise AccumulatorOverflowError(f"sum {outside[0]} leaves int32 ({low} to {high})")
+            raise AccumulatorOverflowError(f"sum {outside[0]} leaves int32")
     return wrap32(sums)
 
 

@@ -8,10 +8,14 @@ once to nearest, ties to even, as :cite:t:`ieee754` defines them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import DTypeLike
 
 from qdqdoc.numerics.formats import Array, integer_range, is_integer, largest_finite
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 INT32_BITS = 32
 
@@ -34,13 +38,15 @@ def to_float(values: Array, dtype: DTypeLike) -> Array:
 
     >>> import ml_dtypes
     >>> x = np.array([2**30 + 2**22 + 1], np.int32)
-    >>> to_float(x, ml_dtypes.bfloat16).astype(np.int32), x.astype(ml_dtypes.bfloat16).astype(np.int32)
-    (array([1082130432], dtype=int32), array([1073741824], dtype=int32))
+    >>> to_float(x, ml_dtypes.bfloat16).astype(np.int32)
+    array([1082130432], dtype=int32)
+    >>> x.astype(ml_dtypes.bfloat16).astype(np.int32)
+    array([1073741824], dtype=int32)
     """
     with np.errstate(all="ignore"):
-        if np.dtype(dtype).itemsize < 4 and values.dtype == np.int32:
+        if np.dtype(dtype).itemsize < np.dtype(np.float32).itemsize and values.dtype == np.int32:
             values = _round_to_odd(values)
-        return values.astype(dtype)
+        return np.asarray(values.astype(dtype))
 
 
 def _round_to_odd(values: Array) -> Array:
@@ -48,7 +54,7 @@ def _round_to_odd(values: Array) -> Array:
     near = values.astype(np.float32)
     exact, rounded = values.astype(np.float64), near.astype(np.float64)
     bits = near.view(np.int32) - (np.abs(rounded) > np.abs(exact))
-    return (bits | (rounded != exact)).astype(np.int32).view(np.float32)
+    return np.asarray((bits | (rounded != exact)).astype(np.int32).view(np.float32))
 
 
 def divide(dividend: Array, divisor: Array, dtype: DTypeLike) -> Array:
@@ -84,7 +90,7 @@ def cast(values: Array, dtype: DTypeLike) -> Array:
     array([0.1, inf], dtype=float16)
     """
     with np.errstate(all="ignore"):
-        return values.astype(dtype)
+        return np.asarray(values.astype(dtype))
 
 
 def saturate_float(values: Array, dtype: DTypeLike) -> Array:

@@ -6,14 +6,16 @@ known of each operator. Importing this costs NumPy alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from pkgutil import walk_packages
+from typing import TYPE_CHECKING
 
-from qdqdoc.numerics.formats import Array
 from qdqdoc.registry import OPERATORS
 
-__all__ = ["OPERATORS"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qdqdoc.numerics.formats import Array
 
 for _module in walk_packages(__path__, f"{__name__}."):
     import_module(_module.name)
@@ -21,7 +23,7 @@ for _module in walk_packages(__path__, f"{__name__}."):
 _KERNELS = {
     entry.kernel.__name__: entry.kernel for (domain, _), entry in OPERATORS.items() if not domain
 }
-__all__ += sorted(_KERNELS)
+__all__ = ["OPERATORS", *sorted(_KERNELS)]  # noqa: PLE0604 - names are found, not listed
 
 
 def __getattr__(name: str) -> Callable[..., Array]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from inspect import Parameter, Signature, getdoc, getmodule, signature
 from types import MappingProxyType
-from typing import Any, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
-from qdqdoc.formula import Formula
-from qdqdoc.numerics.formats import Array
 from qdqdoc.registry.checks import (
     OperatorError,
     check_attributes,
@@ -20,23 +17,35 @@ from qdqdoc.registry.checks import (
 from qdqdoc.registry.operator import (
     EXTRA_PARAMETERS,
     NEWEST_OPSET,
+    PEERS,
+    SEEN_IN,
     Call,
     Differs,
     Element,
     Operator,
+    Peer,
     Version,
     pick,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from qdqdoc.formula import Formula
+    from qdqdoc.numerics.formats import Array
 
 __all__ = [
     "EXTRA_PARAMETERS",
     "NEWEST_OPSET",
     "OPERATORS",
+    "PEERS",
+    "SEEN_IN",
     "Call",
     "Differs",
     "Element",
     "Operator",
     "OperatorError",
+    "Peer",
     "Version",
     "operator",
     "pick",
@@ -96,7 +105,7 @@ def _checked(kernel: Callable[..., Array], entry: Callable[[], Operator]) -> Cal
     form = signature(kernel)
 
     @wraps(kernel)
-    def checked(*args: Any, **kwargs: Any) -> Array:
+    def checked(*args: Any, **kwargs: Any) -> Array:  # noqa: ANN401 - any kernel's arguments
         this = entry()
         try:
             given = form.bind_partial(*args, **kwargs).arguments

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +12,8 @@ from qdqdoc.numerics.formats import Array, type_name
 from qdqdoc.registry.operator import pick
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from qdqdoc.registry.operator import Operator, Version
 
 
@@ -23,10 +24,10 @@ class OperatorError(QdqdocError):
 def refuse(operator: str, parameter: str, found: object, allowed: object) -> NoReturn:
     """Raise the one form of error that kernels have.
 
-    >>> refuse("QLinearConv", "group", 3, "a divisor of the 4 channels of x")
+    >>> refuse("QLinearConv", "group", 3, "1, 2 or 4")
     Traceback (most recent call last):
     ...
-    qdqdoc.registry.checks.OperatorError: QLinearConv: group: found 3, allowed: a divisor of the 4 channels of x
+    qdqdoc.registry.checks.OperatorError: QLinearConv: group: found 3, allowed: 1, 2 or 4
     """
     raise OperatorError(f"{operator}: {parameter}: found {found}, allowed: {allowed}")
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qdqdoc.numerics.formats import Array
 from qdqdoc.registry.checks import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from qdqdoc.numerics.formats import Array
+
+CASE_SHAPE = (2, 3, 7)
+"""Shape of the tensor that granularity vectors use: three lengths, none a multiple of another."""
 
 
 def check_granularity(
@@ -27,7 +33,7 @@ def check_granularity(
         not fit, or a zero point of another shape than its scale.
     """
     scale_name, scale = next(iter(parameters.items()))
-    assert scale is not None  # noqa: S101 - scales are never optional
+    assert scale is not None  # noqa: S101 - a scale is never optional
     if block_size < 0:
         refuse(operator, "block_size", block_size, "0 or a positive number")
     if block_size and scale.ndim != x.ndim:
@@ -87,3 +93,14 @@ def _allowed_shape(
 
 def _shape(array: Array) -> str:
     return f"shape {array.shape}"
+
+
+def granularity_cases() -> Iterator[tuple[str, tuple[int, ...], dict[str, int]]]:
+    """Yield (name, shape of the scale, attributes) for each granularity of :data:`CASE_SHAPE`."""
+    for axis in (0, 1, 2, -1, -3):
+        yield f"axis {axis}", (CASE_SHAPE[axis],), {"axis": axis}
+    for axis, block_size in ((2, 3), (-1, 4), (1, 2), (0, 2)):
+        shape = [*CASE_SHAPE]
+        shape[axis] = ceil(shape[axis] / block_size)
+        attributes = {"axis": axis, "block_size": block_size}
+        yield f"axis {axis} blocks of {block_size}", tuple(shape), attributes

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from qdqdoc.formula import Formula
-from qdqdoc.numerics.formats import Array
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from qdqdoc.formula import Formula, Value
+    from qdqdoc.numerics.formats import Array
 
 NEWEST_OPSET = 28
 """Highest version of the ai.onnx operator set that is covered."""
@@ -68,29 +70,36 @@ class Element:
     sets: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
 
-    def evaluate(self) -> Any:
+    def evaluate(self) -> Value:
         """Value of the element in exact arithmetic."""
         return self.formula.evaluate(self.values, sets=self.sets, types=self.types)
 
 
 Peer = Literal["onnx", "onnxruntime"]
 
+PEERS: tuple[Peer, ...] = ("onnx", "onnxruntime")
+SEEN_IN: Mapping[Peer, str] = {"onnx": "1.23.2", "onnxruntime": "1.32.0"}
+"""Releases of the peers against which the differences are checked."""
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True)
 class Differs:
     """A peer that computes something else on ``call``; checked strictly while testing.
 
     ``theirs`` are the peer's values in row-major order, or ``None`` where it refuses the call.
-    ``versions`` names the releases in which this was seen, ``specification`` says what the
-    text of ONNX has to say about it.
+    ``specification`` says what the text of ONNX has to say about it.
     """
 
     peer: Peer
-    versions: str
     call: Call
     theirs: tuple[Any, ...] | None
     why: str
     specification: str
+
+    @property
+    def version(self) -> str:
+        """Release of the peer in which this was seen."""
+        return SEEN_IN[self.peer]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ would), and the product is rounded once to float32, then to the type of the resu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from qdqdoc.numerics.formats import (
     Array,
     integer_range,
     is_integer,
+    tensor,
     type_name,
     type_of_number,
 )
@@ -25,15 +26,23 @@ from qdqdoc.numerics.layout import spread
 from qdqdoc.numerics.rounding import cast, f32, multiply, wrap32
 from qdqdoc.registry import (
     NEWEST_OPSET,
+    PEERS,
     Call,
     Differs,
     Element,
     Version,
     operator,
-    pick,
     refuse,
 )
-from qdqdoc.registry.granularity import check_granularity, parameter_index
+from qdqdoc.registry.granularity import (
+    CASE_SHAPE,
+    check_granularity,
+    granularity_cases,
+    parameter_index,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAME = "DequantizeLinear"
 FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
@@ -102,9 +111,9 @@ def vectors() -> Iterator[Call]:
     for kind in V28.types["T1"]:
         dtype = DTYPES[kind]
         codes = _codes(kind)
-        zeros = [integer_range(dtype)[0], 0, 1, integer_range(dtype)[1]]
-        for zero in zeros if is_integer(dtype) else (0, 1):
-            for scale in (np.float32(0.1), np.float32(-0.75)):
+        rails = integer_range(dtype) if is_integer(dtype) else ()
+        for zero in (0, 1, *rails):
+            for scale in (tensor("float32", 0.1), tensor("float32", -0.75)):
                 z = np.array(zero, dtype)
                 inputs = {"x": codes, "x_scale": scale, "x_zero_point": z}
                 yield Call(name=f"{kind} z={zero} s={scale}", inputs=inputs)
@@ -114,47 +123,44 @@ def vectors() -> Iterator[Call]:
 
 
 def _codes(kind: str) -> Array:
+    """Return every code of a small type, thinned out to a few dozen; the odd ones of a large."""
     dtype = DTYPES[kind]
-    if dtype.itemsize == 1:
-        every = np.arange(256, dtype=np.uint8).view(dtype) if "float8" in kind else None
-        if every is None and is_integer(dtype):
-            low, high = integer_range(dtype)
-            every = np.arange(low, high + 1).astype(dtype)
-        if every is None:
-            every = np.arange(2 ** int(kind[5]), dtype=np.uint8).view(dtype)
-        return every[:: max(len(every) // 32, 1)]
+    if not is_integer(dtype):
+        bits = int(kind.removeprefix("float")[0])
+        every: Array = np.arange(2**bits, dtype=np.uint8).view(dtype)
+        return every[:: 2 ** max(bits - 5, 0)]
     low, high = integer_range(dtype)
+    if dtype.itemsize == 1:
+        return tensor(kind, range(low, high + 1, max((high - low) // 32, 1)))
     odd = [low, low + 1, -3, 0, 5, 2051, 2**24 + 1, 2**30 + 2**22 + 1, high - 1, high]
-    return np.array([c for c in odd if low <= c <= high], dtype)
+    return tensor(kind, [c for c in odd if low <= c <= high])
 
 
 def _result_vectors(kind: str, codes: Array, result: str) -> Iterator[Call]:
     for scale in ("float32", "float16", "bfloat16"):
-        inputs = {"x": codes, "x_scale": np.array(0.3, DTYPES[scale])}
+        inputs = {"x": codes, "x_scale": tensor(scale, 0.3)}
         attributes = {"output_dtype": ONNX_TYPE[result]}
         yield Call(name=f"{kind} by {scale} to {result}", inputs=inputs, attributes=attributes)
-    inputs = {"x": codes, "x_scale": np.array(4, DTYPES["float8e8m0"])}
+    inputs = {"x": codes, "x_scale": tensor("float8e8m0", 4)}
     attributes = {"output_dtype": ONNX_TYPE[result]}
     yield Call(name=f"{kind} by float8e8m0 to {result}", inputs=inputs, attributes=attributes)
 
 
 def _layout_vectors() -> Iterator[Call]:
-    x = (np.arange(42).reshape(2, 3, 7) - 20).astype(np.int8)
-    for axis, count in ((0, 2), (1, 3), (2, 7), (-1, 7), (-3, 2)):
-        scale = np.float32([0.5, 1, 0.3, 2, 0.25, 1.5, 0.75])[:count]
-        inputs = {"x": x, "x_scale": scale, "x_zero_point": np.int8(range(count))}
-        yield Call(name=f"axis {axis}", inputs=inputs, attributes={"axis": axis})
-    for axis, block_size, blocks in ((2, 3, 3), (-1, 4, 2), (1, 2, 2), (0, 2, 1)):
-        shape = [*x.shape]
-        shape[axis] = blocks
-        scale = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 1) / 8
-        inputs = {"x": x, "x_scale": scale, "x_zero_point": (scale * 8).astype(np.int8)}
-        attributes = {"axis": axis, "block_size": block_size}
-        yield Call(name=f"axis {axis} blocks of {block_size}", inputs=inputs, attributes=attributes)
-    one = {"x": x[0, 0, :3], "x_scale": np.float32([0.5]), "x_zero_point": np.int8(3)}
+    x = tensor("int8", np.arange(42).reshape(CASE_SHAPE) - 20)
+    for name, shape, attributes in granularity_cases():
+        scale = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 1) / 7
+        inputs = {"x": x, "x_scale": scale, "x_zero_point": tensor("int8", scale * 8)}
+        yield Call(name=name, inputs=inputs, attributes=attributes)
+    one = {"x": x[0, 0, :3], "x_scale": tensor("float32", [0.5]), "x_zero_point": tensor("int8", 3)}
     yield Call(name="a vector of one scale", inputs=one, opset=10)
-    yield Call(name="empty", inputs={"x": x[:, :0], "x_scale": np.float32(0.25)})
-    for scale in (np.float32(0), np.float32(np.inf), np.float32(np.nan), np.float32(3e38)):
+    yield Call(name="empty", inputs={"x": x[:, :0], "x_scale": tensor("float32", 0.25)})
+    for scale in (
+        tensor("float32", 0),
+        tensor("float32", np.inf),
+        tensor("float32", np.nan),
+        tensor("float32", 3e38),
+    ):
         yield Call(name=f"scale {scale}", inputs={"x": x[:1, :1], "x_scale": scale})
 
 
@@ -183,7 +189,39 @@ def _result(x_scale: Array, output_dtype: int) -> str:
     return named
 
 
-DIFFERS: tuple[Differs, ...] = ()
+_ZERO = "float8 zero point"
+_SHIFTED = {"x": tensor("float8e4m3fn", [3]), "x_scale": tensor("float32", 1)}
+_SHIFTED["x_zero_point"] = tensor("float8e4m3fn", 1)
+_OLD = {"x": tensor("int8", [3]), "x_scale": tensor("float32", 1)}
+_WHOLE = {"x": tensor("int32", [2**24 + 1]), "x_scale": tensor("float32", 1)}
+_WHOLE["x_zero_point"] = tensor("int32", 1)
+
+DIFFERS = (
+    Differs(
+        "onnx",
+        Call(name="before opset 19", inputs=_OLD, opset=13),
+        None,
+        "There is no implementation below opset 19.",
+        "Defined since opset 10.",
+    ),
+    Differs(
+        "onnx",
+        Call(name="int32 zero point", inputs=_WHOLE, opset=21),
+        (2**24 - 1,),
+        "The code is rounded to float32 before the zero point is subtracted.",
+        "The zero point of int32 codes is supposed to be 0.",
+    ),
+    *(
+        Differs(
+            peer,
+            Call(name=_ZERO, inputs=_SHIFTED, opset=21),
+            None,
+            "A float8 zero point must be 0.",
+            "Not usually used, but the formula is the same: it is subtracted.",
+        )
+        for peer in PEERS
+    ),
+)
 
 
 @operator(

@@ -8,18 +8,22 @@ the zero point added. Padding holds the zero point of ``x``, which stands for th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qdqdoc.formula import Formula
-from qdqdoc.numerics.formats import Array, type_name
-from qdqdoc.numerics.layout import AUTO_PAD, same_pads, taps
+from qdqdoc.numerics.formats import Array, tensor, type_name
+from qdqdoc.numerics.layout import AUTO_PAD, taps
 from qdqdoc.numerics.products import Overflow, accumulate, integer_conv
 from qdqdoc.numerics.rounding import divide, multiply, requantize
 from qdqdoc.registry import Call, Differs, Element, Version, operator, refuse
+from qdqdoc.registry.window import window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 NAME = "QLinearConv"
 INT8 = ("int8", "uint8")
@@ -74,15 +78,16 @@ RULE = Formula(
 def vectors() -> Iterator[Call]:
     """Yield each corner: ties, rails, signs, padding, groups, ranks, per-channel parameters."""
     ramp = np.arange(-8, 8).reshape(1, 1, 4, 4)
-    for x, w, y in ((x, w, y) for x in INT8 for w in INT8 for y in INT8):
-        image = (ramp + (8 if x == "uint8" else 0)).astype(x)
-        kernel = np.array([[[[3]]], [[[5]]]], w)
+    for x_type, w_type, y_type in product(INT8, repeat=3):
+        image = tensor(x_type, ramp + (8 if x_type == "uint8" else 0))
+        kernel = tensor(w_type, [[[[3]]], [[[5]]]])
         for zero in (1, 2):
-            call = _call(image, kernel, (0.5, 0.25, 1.0), (3, 1, zero), y)
-            yield replace(call, name=f"{x} by {w} to {y}, zero point {zero}")
-    one = np.int8([[[[1]]]])
+            call = _call(image, kernel, (0.5, 0.25, 1.0), (3, 1, zero), y_type)
+            name = f"{x_type} by {w_type} to {y_type}, zero point {zero}"
+            yield replace(call, name=name)
+    one = tensor("int8", [[[[1]]]])
     yield _call(ramp.astype(np.int8), one, (0.1, 1, 1), (0, 0, 0), name="ties in float32 only")
-    rails = np.int8([[[[127]]], [[[-128]]]])
+    rails = tensor("int8", [[[[127]]], [[[-128]]]])
     yield _call((ramp * 16).astype(np.int8), rails, (1, 1, 1), (0, 0, -3), name="both rails")
     rng = np.random.default_rng(7)
     image = rng.integers(-128, 128, (2, 4, 6, 7), np.int8)
@@ -99,7 +104,9 @@ def vectors() -> Iterator[Call]:
     long = np.full((1, 34000, 1), 255, np.uint8)
     scales = (0.5, 0.5, 4e7)
     yield _call(long, long, scales, (0, 0, 100), "uint8", name="the accumulator wraps")
-    yield _call(long[:, :301], long[:, :301], (0.003, 0.5, 123.4), (0, 0, 1), "uint8", "beyond 2**24")
+    yield _call(
+        long[:, :301], long[:, :301], (0.003, 0.5, 123.4), (0, 0, 1), "uint8", "beyond 2**24"
+    )
 
 
 def _attribute_vectors(image: Array, kernel: Array) -> Iterator[Call]:
@@ -129,16 +136,23 @@ def _attribute_vectors(image: Array, kernel: Array) -> Iterator[Call]:
 def _parameter_vectors(image: Array, kernel: Array) -> Iterator[Call]:
     plain = _call(image, kernel, (0.02, 0.01, 1.5), (-7, 2, 5))
     scale = np.linspace(0.004, 0.02, 6, dtype=np.float32)
-    each = {"w_scale": scale, "w_zero_point": np.int8(range(-2, 4))}
-    bias = {"B": np.int32(range(-3, 3)) * 2000}
-    edge = {"B": np.int32([2**31 - 1, -(2**31), 2**31 - 5, 0, 2**24 + 1, -(2**24) - 1])}
-    one = {"x_scale": np.float32([0.02]), "w_scale": np.float32([0.01]), "y_scale": np.float32([2])}
+    each = {"w_scale": scale, "w_zero_point": tensor("int8", range(-2, 4))}
+    bias = {"B": tensor("int32", range(-3, 3)) * 2000}
+    edge = {"B": tensor("int32", [2**31 - 1, -(2**31), 2**31 - 5, 0, 2**24 + 1, -(2**24) - 1])}
+    one = {
+        "x_scale": tensor("float32", [0.02]),
+        "w_scale": tensor("float32", [0.01]),
+        "y_scale": tensor("float32", [2]),
+    }
     choices: dict[str, Mapping[str, Array]] = {
         "per channel": each,
-        "per-channel scale, one zero point": {"w_scale": scale, "w_zero_point": np.zeros(6, np.int8)},
+        "per-channel scale, one zero point": {
+            "w_scale": scale,
+            "w_zero_point": np.zeros(6, np.int8),
+        },
         "bias": bias,
         "per channel with bias": {**each, **bias},
-        "the bias wraps": {**edge, "y_scale": np.float32(3e4)},
+        "the bias wraps": {**edge, "y_scale": tensor("float32", 3e4)},
         "parameters as vectors of one": one,
     }
     for name, change in choices.items():
@@ -155,33 +169,22 @@ def _call(
 ) -> Call:
     inputs = {
         "x": x,
-        "x_scale": np.float32(scales[0]),
+        "x_scale": tensor("float32", scales[0]),
         "x_zero_point": np.array(zeros[0], x.dtype),
         "w": w,
-        "w_scale": np.float32(scales[1]),
+        "w_scale": tensor("float32", scales[1]),
         "w_zero_point": np.array(zeros[1], w.dtype),
-        "y_scale": np.float32(scales[2]),
+        "y_scale": tensor("float32", scales[2]),
         "y_zero_point": np.array(zeros[2], y),
     }
     return Call(name=name, inputs=inputs, opset=10)
-
-
-@dataclass(frozen=True)
-class _Geometry:
-    """The attributes of a convolution, with the defaults filled in."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    pads: tuple[int, ...]
-    group: int
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
     """Bind the formula to one output element."""
     inputs = {name: np.asarray(value) for name, value in call.inputs.items()}
     x, w = inputs["x"], inputs["w"]
-    shape = _geometry(x, w, call.attributes)
+    shape = window(NAME, x, w, call.attributes)
     image, channel, *position = index
     first = channel // (w.shape[0] // shape.group) * w.shape[1]
     seen = taps(
@@ -192,8 +195,8 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
         dilations=shape.dilations,
         pads=shape.pads,
     )
-    window = {(c, *k): x[(image, first + c, *at)] for c in range(w.shape[1]) for k, at in seen}
-    values: dict[str, Any] = {"x": window, "w": {k: w[(channel, *k)] for k in window}, "b": 0}
+    seen_x = {(c, *k): x[(image, first + c, *at)] for c in range(w.shape[1]) for k, at in seen}
+    values: dict[str, Any] = {"x": seen_x, "w": {k: w[(channel, *k)] for k in seen_x}, "b": 0}
     for symbol in "xwy":
         for name in ("scale", "zero_point"):
             entries = inputs[f"{symbol}_{name}"].reshape(-1)
@@ -201,55 +204,7 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
     if "B" in inputs:
         values["b"] = inputs["B"][channel]
     target = type_name(inputs["y_zero_point"].dtype)
-    return Element(formula=RULE, values=values, sets={"K": [*window]}, types={"T": target})
-
-
-def _geometry(x: Array, w: Array, attributes: Mapping[str, Any]) -> _Geometry:
-    rank = x.ndim - 2
-    if rank < 1 or w.ndim != x.ndim:
-        refuse(NAME, "w", f"shape {w.shape}", f"the rank of x, shape {x.shape}, at least 3")
-    kernel = w.shape[2:]
-    group = attributes.get("group", 1)
-    if group < 1 or x.shape[1] != w.shape[1] * group or w.shape[0] % group:
-        allowed = f"{x.shape[1]} channels of x = group * {w.shape[1]}, dividing {w.shape[0]} filters"
-        refuse(NAME, "group", group, allowed)
-    given = attributes.get("kernel_shape")
-    if given is not None and tuple(given) != kernel:
-        refuse(NAME, "kernel_shape", list(given), f"{list(kernel)}, the shape of w")
-    strides = _per_axis("strides", attributes.get("strides"), rank)
-    dilations = _per_axis("dilations", attributes.get("dilations"), rank)
-    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    pads = _pads(attributes, x.shape[2:], extent, strides)
-    for axis, reach in enumerate(extent):
-        padded = x.shape[2 + axis] + pads[axis] + pads[rank + axis]
-        if padded < reach:
-            refuse(NAME, "x", f"{padded} padded values along axis {2 + axis}", f"at least {reach}")
-    return _Geometry(kernel, strides, dilations, pads, group)
-
-
-def _per_axis(name: str, given: Sequence[int] | None, rank: int) -> tuple[int, ...]:
-    values = (1,) * rank if given is None else tuple(given)
-    if len(values) != rank or min(values) < 1:
-        refuse(NAME, name, list(values), f"{rank} positive numbers")
-    return values
-
-
-def _pads(
-    attributes: Mapping[str, Any],
-    size: Sequence[int],
-    extent: Sequence[int],
-    strides: Sequence[int],
-) -> tuple[int, ...]:
-    auto_pad, pads = attributes.get("auto_pad", "NOTSET"), attributes.get("pads")
-    if auto_pad not in AUTO_PAD:
-        refuse(NAME, "auto_pad", repr(auto_pad), " or ".join(AUTO_PAD))
-    if auto_pad.startswith("SAME"):
-        return tuple(same_pads(auto_pad, size, extent, strides))
-    if pads is None or auto_pad == "VALID":
-        return (0,) * (2 * len(size))
-    if len(pads) != 2 * len(size) or min(pads) < 0:
-        refuse(NAME, "pads", list(pads), f"{2 * len(size)} numbers of 0 or more")
-    return tuple(pads)
+    return Element(formula=RULE, values=values, sets={"K": [*seen_x]}, types={"T": target})
 
 
 def _check_parameters(filters: int, parameters: Mapping[str, Array], bias: Array | None) -> None:
@@ -258,7 +213,7 @@ def _check_parameters(filters: int, parameters: Mapping[str, Array], bias: Array
         if name.startswith("w"):
             scale = parameters["w_scale"]
             fits = fits or parameter.shape == (filters,)
-            fits = fits and (parameter.size == scale.size or parameter.size == 1)
+            fits = fits and parameter.size in {scale.size, 1}
             allowed = f"one value or ({filters},), as w_scale {scale.shape}"
         else:
             allowed = "one value"
@@ -268,7 +223,48 @@ def _check_parameters(filters: int, parameters: Mapping[str, Array], bias: Array
         refuse(NAME, "B", f"shape {bias.shape}", f"({filters},), one value per filter")
 
 
-DIFFERS: tuple[Differs, ...] = ()
+_EDGE = tensor("int8", [[[1, 2, 3, 4, 5, 6, 7, 8]]])
+_UNIT = tensor("int8", [[[1]]])
+_TIES = _call(_EDGE, _UNIT, (0.5, 1, 1), (0, 0, 3), name="ties, odd zero point")
+_NARROW = _call(_EDGE, _UNIT, (0.1, 1, 1), (0, 0, 0), name="a tie in float32 only")
+_SIGNS = _call(_EDGE, tensor("uint8", [[[1]]]), (1, 1, 1), (0, 0, 0), name="int8 by uint8")
+_WIDE = tensor("int8", [[[1, 1]]])
+_DILATED = replace(
+    _call(_EDGE, _WIDE, (1, 1, 1), (0, 0, 0), name="SAME_UPPER and dilated"),
+    attributes={"auto_pad": "SAME_UPPER", "dilations": [2]},
+)
+_ROUNDS = "Rounding to nearest, ties to even, comes before the zero point."
+
+DIFFERS = (
+    Differs(
+        "onnx",
+        _TIES,
+        (4, 4, 4, 5, 6, 6, 6, 7),
+        "The zero point is added before rounding, which turns ties around.",
+        _ROUNDS,
+    ),
+    Differs(
+        "onnx",
+        _NARROW,
+        (0, 0, 0, 0, 1, 1, 1, 1),
+        "The product is taken in float64, where it is above the tie.",
+        "Silent on the precision; the scales are float32.",
+    ),
+    Differs(
+        "onnxruntime",
+        _SIGNS,
+        None,
+        "No kernel for a signed input and unsigned weights, or for mixed signs of x and y.",
+        "Each of the three types may be int8 or uint8.",
+    ),
+    Differs(
+        "onnxruntime",
+        _DILATED,
+        None,
+        "SAME padding and dilation are not taken together.",
+        "The output has ceil(input / stride) positions.",
+    ),
+)
 
 
 @operator(
@@ -377,7 +373,7 @@ def qlinear_conv(
         "pads": pads,
         "strides": strides,
     }
-    shape = _geometry(x, w, attributes)
+    shape = window(NAME, x, w, attributes)
     parameters = {
         "x_scale": x_scale,
         "x_zero_point": x_zero_point,
@@ -397,7 +393,7 @@ def qlinear_conv(
     )
     if B is not None:
         sums = sums + B.astype(np.int64).reshape(channel)
-    product = multiply(x_scale.reshape(()), w_scale.reshape(channel))
-    multiplier = divide(product, y_scale.reshape(()), np.float32)
+    scales = multiply(x_scale.reshape(()), w_scale.reshape(channel))
+    multiplier = divide(scales, y_scale.reshape(()), np.float32)
     accumulator = accumulate(sums, overflow)
     return requantize(accumulator, multiplier, y_zero_point.reshape(()), y_zero_point.dtype)

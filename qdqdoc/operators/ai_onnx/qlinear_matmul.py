@@ -7,16 +7,19 @@ multiplier, the accumulator is multiplied by it, rounded half to even, and the z
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qdqdoc.formula import Formula
-from qdqdoc.numerics.formats import DTYPES, Array, is_integer, type_name
+from qdqdoc.numerics.formats import DTYPES, Array, is_integer, tensor, type_name
 from qdqdoc.numerics.products import Overflow, accumulate, float8_matmul, integer_matmul
 from qdqdoc.numerics.rounding import divide, f32, multiply, requantize
-from qdqdoc.registry import NEWEST_OPSET, Call, Differs, Element, Version, operator, refuse
+from qdqdoc.registry import NEWEST_OPSET, PEERS, Call, Differs, Element, Version, operator, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAME = "QLinearMatMul"
 INT8 = ("int8", "uint8")
@@ -105,16 +108,15 @@ def vectors() -> Iterator[Call]:
         for zero in (1, 2):
             call = _call(left.astype(a), right.astype(b), y, (0.5, 0.25, 1.0), (3, 1, zero))
             yield replace(call, name=f"{a} by {b} to {y}, zero point {zero}", opset=10)
-    rows = np.array([[1], [2], [3], [5], [7], [9], [-5], [100]], np.int8)
-    yield _call(rows, np.int8([[1]]), "int8", (0.1, 1, 1.0), (0, 0, 0), "ties in float32 only")
-    yield _call(rows, np.int8([[127]]), "uint8", (1, 1, 1.0), (0, 0, 200), "both rails")
+    rows, one = tensor("int8", [[1], [2], [3], [5], [7], [9], [-5], [100]]), tensor("int8", [[1]])
+    yield _call(rows, one, "int8", (0.1, 1, 1), (0, 0, 0), "ties in float32 only")
+    yield _call(rows, tensor("int8", [[127]]), "uint8", (1, 1, 1.0), (0, 0, 200), "both rails")
     yield from _shape_vectors()
-    big = np.full((1, 34000), 255, np.uint8)
+    big, long = (np.full((1, n), 255, np.uint8) for n in (34000, 301))
     yield _call(big, big.T, "uint8", (0.5, 0.5, 4e7), (0, 0, 100), "the accumulator wraps")
-    long = np.full((1, 301), 255, np.uint8)
     yield _call(long, long.T, "uint8", (0.003, 0.5, 123.4), (0, 0, 1), "beyond 2**24")
     for kind in ("float16", "bfloat16"):
-        scales = tuple(np.array(s, DTYPES[kind]) for s in (0.3, 0.07, 0.9))
+        scales = tuple(tensor(kind, s) for s in (0.3, 0.07, 0.9))
         yield _call(ramp.astype(np.int8), ramp.T.astype(np.int8), "int8", scales, (1, 2, 3), kind)
     for a, y in ((a, y) for a in FLOAT8 for y in (*FLOAT8, "int8")):
         left, right = (ramp / 4).astype(DTYPES[a]), (ramp.T * 8).astype(DTYPES["float8e5m2"])
@@ -124,7 +126,7 @@ def vectors() -> Iterator[Call]:
 def _call(
     a: Array, b: Array, y: str, scales: tuple[object, ...], zeros: tuple[int, ...], name: str = ""
 ) -> Call:
-    s_a, s_b, s_y = (s if isinstance(s, np.ndarray) else np.float32(s) for s in scales)
+    s_a, s_b, s_y = (s if isinstance(s, np.ndarray) else tensor("float32", s) for s in scales)
     inputs = {
         "a": a,
         "a_scale": s_a,
@@ -143,21 +145,12 @@ def _shape_vectors() -> Iterator[Call]:
     a, b = (rng.integers(-128, 128, shape, np.int8) for shape in ((2, 3, 5, 7), (3, 7, 4)))
     plain = _call(a, b, "int8", (0.02, 0.01, 0.9), (3, -2, 5), "a batch")
     yield plain
-    rows = {"a_scale": np.linspace(0.01, 0.05, 5, dtype=np.float32), "a_zero_point": np.int8(range(5))}
-    columns = {
-        "b_scale": np.linspace(0.01, 0.05, 4, dtype=np.float32),
-        "b_zero_point": np.int8(range(4)),
-    }
+    rows, columns = _several("a", (5,)), _several("b", (4,))
     flat = {**plain.inputs, "a": a[0, 0], "b": b[0]}
     yield replace(plain, name="per row", inputs={**flat, **rows})
     yield replace(plain, name="per column", inputs={**flat, **columns})
     yield replace(plain, name="per row and column", inputs={**flat, **rows, **columns})
-    deep = {
-        "a_scale": np.linspace(0.01, 0.05, 30, dtype=np.float32).reshape(2, 3, 5, 1),
-        "a_zero_point": np.arange(30, dtype=np.int8).reshape(2, 3, 5, 1),
-        "b_scale": np.linspace(0.01, 0.05, 12, dtype=np.float32).reshape(3, 1, 4),
-        "b_zero_point": np.arange(12, dtype=np.int8).reshape(3, 1, 4),
-    }
+    deep = {**_several("a", (2, 3, 5, 1)), **_several("b", (3, 1, 4))}
     yield replace(plain, name="per row and column of a batch", inputs={**plain.inputs, **deep})
     yield replace(plain, name="a vector by a matrix", inputs={**flat, "a": a[0, 0, 0]})
     yield replace(plain, name="a matrix by a vector", inputs={**flat, "b": b[0, :, 0]})
@@ -165,6 +158,13 @@ def _shape_vectors() -> Iterator[Call]:
     empty = {**flat, "a": a[0, 0, :, :0], "b": b[0, :0]}
     yield replace(plain, name="nothing to sum", inputs=empty)
     yield replace(plain, name="no rows", inputs={**flat, "a": a[0, 0, :0]})
+
+
+def _several(matrix: str, shape: tuple[int, ...]) -> dict[str, Array]:
+    count = int(np.prod(shape))
+    scale = np.linspace(0.01, 0.05, count, dtype=np.float32).reshape(shape)
+    zero_point = tensor("int8", np.arange(count).reshape(shape))
+    return {f"{matrix}_scale": scale, f"{matrix}_zero_point": zero_point}
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
@@ -178,14 +178,13 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
     if inputs["b"].ndim == 1:
         position.append(0)
     *batch, row, column = position
-    row_of_a = a[(*_aligned(batch, a.shape[:-2]), row)]
-    column_of_b = b[(*_aligned(batch, b.shape[:-2]), slice(None), column)]
-    values = {"a": row_of_a, "b": column_of_b, "s_y": inputs["y_scale"], "z_y": inputs["y_zero_point"]}
+    row_of_a = a[tuple(_aligned(batch, a.shape[:-2]))][row]
+    column_of_b = b[tuple(_aligned(batch, b.shape[:-2]))][:, column]
+    values: dict[str, object] = {"a": row_of_a, "b": column_of_b}
     for name in ("scale", "zero_point"):
-        symbol = name[0]
-        values[f"{symbol}_a"] = _entry(inputs[f"a_{name}"], batch, row, 0)
-        values[f"{symbol}_b"] = _entry(inputs[f"b_{name}"], batch, 0, column)
-    values["s_y"], values["z_y"] = values["s_y"].reshape(-1)[0], values["z_y"].reshape(-1)[0]
+        values[f"{name[0]}_a"] = _entry(inputs[f"a_{name}"], batch, row, 0)
+        values[f"{name[0]}_b"] = _entry(inputs[f"b_{name}"], batch, 0, column)
+        values[f"{name[0]}_y"] = inputs[f"y_{name}"].reshape(-1)[0]
     target = type_name(inputs["y_zero_point"].dtype)
     formula = TO_INTEGER if _all_integer(inputs["a"], inputs["b"]) else MIXED_TO_INTEGER
     if not is_integer(DTYPES[target]):
@@ -238,7 +237,53 @@ def _check_shapes(a: Array, b: Array) -> None:
         refuse(NAME, "b", f"shape {b.shape}", f"a shape that a of shape {a.shape} multiplies")
 
 
-DIFFERS: tuple[Differs, ...] = ()
+_COLUMN, _UNIT = tensor("int8", [[1], [2], [3], [4], [5], [6], [7], [8]]), tensor("int8", [[1]])
+_TIES = _call(_COLUMN, _UNIT, "int8", (0.5, 1, 1), (0, 0, 3), "ties, odd zero point")
+_NARROW = _call(_COLUMN, _UNIT, "int8", (0.1, 1, 1), (0, 0, 0), "a tie in float32 only")
+_PER_ROW = replace(
+    _TIES,
+    name="per row",
+    inputs={
+        **_TIES.inputs,
+        "a_scale": tensor("float32", range(1, 9)),
+        "a_zero_point": tensor("int8", [0] * 8),
+    },
+)
+_SIGNS = _call(_COLUMN, tensor("uint8", [[1]]), "int8", (1, 1, 1), (0, 0, 0), "int8 by uint8")
+
+DIFFERS = (
+    Differs(
+        "onnx",
+        _TIES,
+        (4, 4, 4, 5, 6, 6, 6, 7),
+        "The zero point is added before rounding, which turns ties around.",
+        "Rounding to nearest, ties to even, comes before the zero point.",
+    ),
+    Differs(
+        "onnx",
+        _NARROW,
+        (0, 0, 0, 0, 1, 1, 1, 1),
+        "The product is taken in float64, where it is above the tie.",
+        "Silent on the precision; the scales are float32.",
+    ),
+    *(
+        Differs(
+            peer,
+            _PER_ROW,
+            None,
+            "A vector of scales for the rows of a is refused.",
+            "a may have a scale per row.",
+        )
+        for peer in PEERS
+    ),
+    Differs(
+        "onnxruntime",
+        _SIGNS,
+        None,
+        "No kernel for a signed a and an unsigned b, or for mixed signs of a and y.",
+        "Each of the three types may be int8 or uint8.",
+    ),
+)
 
 
 @operator(
@@ -260,7 +305,7 @@ def qlinear_matmul(
     y_scale: Array,
     y_zero_point: Array,
     *,
-    opset: int = NEWEST_OPSET,
+    opset: int = NEWEST_OPSET,  # noqa: ARG001 - the checks before the kernel use it
     overflow: Overflow = "wrap",
 ) -> Array:
     """Sum products of codes in int32, scale the sum once in float32, round it to the grid.
@@ -296,6 +341,7 @@ def qlinear_matmul(
     -----
     Scales of float16 and bfloat16 are taken to float32 first. Sums of float8 products are rounded
     once to float32; no runtime that we know computes them, so the formula is their only witness.
+    With K = 0 every sum is 0; onnxruntime 1.32 then returns memory that it never wrote.
 
     Examples
     --------
@@ -343,8 +389,7 @@ def qlinear_matmul(
         accumulator = float8_matmul(
             left.astype(exact) - zero_a.astype(exact), right.astype(exact) - zero_b.astype(exact)
         )
-    product = multiply(*scales)
-    multiplier = divide(product, f32(y_scale.reshape(())), np.float32)
+    multiplier = divide(multiply(*scales), f32(y_scale.reshape(())), np.float32)
     y = requantize(accumulator, multiplier, y_zero_point.reshape(()), y_zero_point.dtype)
     return y.reshape(_result_shape(a, b, y.shape))
 

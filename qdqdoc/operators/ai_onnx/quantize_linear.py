@@ -7,8 +7,8 @@ the type of ``y_scale`` (float32 for an int32 or float8e8m0 scale, types in whic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from qdqdoc.numerics.formats import (
     integer_range,
     is_integer,
     largest_finite,
+    tensor,
     type_name,
     type_of_number,
 )
@@ -35,7 +36,15 @@ from qdqdoc.registry import (
     pick,
     refuse,
 )
-from qdqdoc.registry.granularity import check_granularity, parameter_index
+from qdqdoc.registry.granularity import (
+    CASE_SHAPE,
+    check_granularity,
+    granularity_cases,
+    parameter_index,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAME = "QuantizeLinear"
 FLOATS = ("float32", "float16", "bfloat16", "int32")
@@ -111,13 +120,19 @@ TO_FLOAT8_OPEN = Formula(
 def vectors() -> Iterator[Call]:
     """Yield each corner: ties, rails, granularities, compute types, infinities and NaN."""
     halves = np.arange(-6, 7, dtype=np.float32) / 2
-    far = np.float32([-3e9, -1e5, -129, -128.5, 127.5, 255.5, 1e5, 3e9, np.inf, -np.inf, np.nan])
+    far = tensor(
+        "float32", [-3e9, -1e5, -129, -128.5, 127.5, 255.5, 1e5, 3e9, np.inf, -np.inf, np.nan]
+    )
     for kind in V25.types["T3"]:
         if is_integer(DTYPES[kind]):
             low, high = integer_range(DTYPES[kind])
             for zero in (low, 0, 1, high):
-                z = np.array(zero, DTYPES[kind])
-                for scale in (np.float32(1), np.float32(0.1), np.float32(-0.75)):
+                z = tensor(kind, zero)
+                for scale in (
+                    tensor("float32", 1),
+                    tensor("float32", 0.1),
+                    tensor("float32", -0.75),
+                ):
                     x = np.concatenate([halves * scale, far])
                     inputs = {"x": x, "y_scale": scale, "y_zero_point": z}
                     yield Call(name=f"{kind} z={zero} s={scale}", inputs=inputs, opset=25)
@@ -130,59 +145,61 @@ def vectors() -> Iterator[Call]:
 
 def _float_vectors(kind: str) -> Iterator[Call]:
     dtype = DTYPES[kind]
-    limit = np.float32(largest_finite(dtype))
-    near = limit * np.float32([0.96, 1, 1.03, 1.0714, 1.125, 1.2, 2])
-    small = np.ldexp(np.float32([1, 1.5, 2, 2.5, 3, 5]), -10)
-    x = np.concatenate([near, -near, small, np.arange(-4, 5) * np.float32(0.3125), [0]])
+    limit = tensor("float32", largest_finite(dtype))
+    near = limit * tensor("float32", [0.96, 1, 1.03, 1.0714, 1.125, 1.2, 2])
+    small = np.ldexp(tensor("float32", [1, 1.5, 2, 2.5, 3, 5]), -10)
+    x = np.concatenate([near, -near, small, np.arange(-4, 5) * tensor("float32", 0.3125), [0]])
     for saturate in (1, 0):
         for zero in (0, 1):
-            inputs = {"x": f32(x), "y_scale": np.float32(1), "y_zero_point": np.array(zero, dtype)}
+            inputs = {
+                "x": f32(x),
+                "y_scale": tensor("float32", 1),
+                "y_zero_point": np.array(zero, dtype),
+            }
             name = f"{kind} z={zero} saturate={saturate}"
             yield Call(name=name, inputs=inputs, attributes={"saturate": saturate})
-    special = np.float32([np.inf, -np.inf, *([np.nan] if kind in FLOAT8 else [])])
-    inputs = {"x": special, "y_scale": np.float32(0.5)}
+    special = tensor("float32", [np.inf, -np.inf, *([np.nan] if kind in FLOAT8 else [])])
+    inputs = {"x": special, "y_scale": tensor("float32", 0.5)}
     number = ONNX_TYPE[kind]
     yield Call(name=f"{kind} special", inputs=inputs, attributes={"output_dtype": number})
 
 
 def _layout_vectors() -> Iterator[Call]:
-    x = (np.arange(42, dtype=np.float32).reshape(2, 3, 7) - 20) / 4
-    for axis, count in ((0, 2), (1, 3), (2, 7), (-1, 7), (-3, 2)):
-        scale = np.float32([0.5, 1, 0.3, 2, 0.25, 1.5, 0.75])[:count]
-        inputs = {"x": x, "y_scale": scale, "y_zero_point": np.int8(range(count))}
-        yield Call(name=f"axis {axis}", inputs=inputs, attributes={"axis": axis})
-    for axis, block_size, blocks in ((2, 3, 3), (-1, 4, 2), (1, 2, 2), (0, 2, 1)):
-        shape = [*x.shape]
-        shape[axis] = blocks
-        count = int(np.prod(shape))
-        scale = (np.arange(count, dtype=np.float32).reshape(shape) + 1) / 8
-        inputs = {"x": x, "y_scale": scale, "y_zero_point": np.uint8(scale * 8)}
-        attributes = {"axis": axis, "block_size": block_size}
-        yield Call(name=f"axis {axis} blocks of {block_size}", inputs=inputs, attributes=attributes)
-    one = {"x": x[0, 0, :3], "y_scale": np.float32([0.5]), "y_zero_point": np.int8(3)}
+    x = (np.arange(42, dtype=np.float32).reshape(CASE_SHAPE) - 20) / 4
+    for name, shape, attributes in granularity_cases():
+        scale = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 1) / 7
+        inputs = {"x": x, "y_scale": scale, "y_zero_point": tensor("uint8", scale * 8)}
+        yield Call(name=name, inputs=inputs, attributes=attributes)
+    one = {"x": x[0, 0, :3], "y_scale": tensor("float32", [0.5]), "y_zero_point": tensor("int8", 3)}
     yield Call(name="a vector of one scale", inputs=one)
-    yield Call(name="no zero point", inputs={"x": x, "y_scale": np.float32(0.25)})
-    for scale in (np.float32(0), np.float32(np.inf), np.float32(1e-45)):
-        yield Call(name=f"scale {scale}", inputs={"x": x, "y_scale": scale, "y_zero_point": np.int8(3)})
-    yield Call(name="empty", inputs={"x": x[:, :0], "y_scale": np.float32(0.25)})
-    yield Call(name="a scalar", inputs={"x": x[1, 1, 1], "y_scale": np.float32(0.25)}, opset=10)
+    yield Call(name="no zero point", inputs={"x": x, "y_scale": tensor("float32", 0.25)})
+    for odd in (0, np.inf, 1e-45):
+        yield _case(f"scale {odd}", x, tensor("float32", odd), tensor("int8", 3))
+    yield Call(name="empty", inputs={"x": x[:, :0], "y_scale": tensor("float32", 0.25)})
+    yield Call(
+        name="a scalar", inputs={"x": x[1, 1, 1], "y_scale": tensor("float32", 0.25)}, opset=10
+    )
 
 
 def _compute_type_vectors() -> Iterator[Call]:
     rng = np.random.default_rng(1)
-    x = rng.uniform(-40000, 40000, 64).astype(np.float32)
+    x, zero = rng.uniform(-40000, 40000, 64).astype(np.float32), tensor("uint16", 9)
     for kind in PRECISIONS:
         for opset in (21, 25):
-            scale = np.array(3.7, DTYPES[kind])
-            inputs = {"x": cast(x, DTYPES[kind]), "y_scale": scale, "y_zero_point": np.uint16(9)}
-            yield Call(name=f"{kind} at opset {opset}", inputs=inputs, opset=opset)
-        inputs = {"x": x, "y_scale": np.float32(3.7), "y_zero_point": np.uint16(9)}
-        attributes = {"precision": ONNX_TYPE[kind]}
-        yield Call(name=f"precision {kind}", inputs=inputs, attributes=attributes)
-    whole = np.int32([2**24 + 1, 2**30 + 2**22 + 1, -7, 5, 0, 3])
+            name = f"{kind} at opset {opset}"
+            yield _case(name, cast(x, DTYPES[kind]), tensor(kind, 3.7), zero, opset)
+        number = ONNX_TYPE[kind]
+        yield _case(f"precision {kind}", x, tensor("float32", 3.7), zero, precision=number)
+    whole = tensor("int32", [2**24 + 1, 2**30 + 2**22 + 1, -7, 5, 0, 3])
     for kind in (*PRECISIONS, "int32", "float8e8m0"):
-        inputs = {"x": whole, "y_scale": np.array(2, DTYPES[kind]), "y_zero_point": np.int16(1)}
-        yield Call(name=f"int32 by {kind}", inputs=inputs)
+        yield _case(f"int32 by {kind}", whole, tensor(kind, 2), tensor("int16", 1))
+
+
+def _case(
+    name: str, x: Array, scale: Array, zero: Array, opset: int = 25, **attributes: int
+) -> Call:
+    inputs = {"x": x, "y_scale": scale, "y_zero_point": zero}
+    return Call(name=name, inputs=inputs, attributes=attributes, opset=opset)
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
@@ -226,23 +243,44 @@ def _compute_type(y_scale: Array, precision: int, opset: int) -> str:
     return kind if opset >= V23.since and kind in PRECISIONS else "float32"
 
 
+_ONE = tensor("float32", 1)
+_HALF_TYPE = tensor("float16", 0.3)
+_BEYOND_INT32 = _case("beyond int32", tensor("float32", [3e9, -3e9]), _ONE, tensor("int8", 0), 21)
+_F16 = _case("float16", tensor("float16", [1000]), _HALF_TYPE, tensor("uint16", 0), 21)
+_MIXED = _case("float32 by float16", tensor("float32", [1000]), _HALF_TYPE, tensor("uint16", 0))
+_SHIFTED = _case("float8 zero point", tensor("float32", [1]), _ONE, tensor("float8e4m3fn", 2))
+_E4M3 = _case("E4M3FN", tensor("float32", [470, 480]), _ONE, tensor("float8e4m3fn", 0), saturate=0)
+_E5M2 = _case("E5M2", tensor("float32", [61440, 65536]), _ONE, tensor("float8e5m2", 0), saturate=0)
+_IGNORED = "The zero point is ignored."
+_ADDED = "The formula is the same for all types: the zero point is added."
+_OPEN = "Not saturated, what rounds beyond the largest value is NaN in E4M3FN, infinite in E5M2."
+
 DIFFERS = (
     Differs(
-        peer="onnx",
-        versions="1.23.2",
-        call=Call(
-            name="beyond int32",
-            inputs={
-                "x": np.float32([3e9, -3e9]),
-                "y_scale": np.float32(1),
-                "y_zero_point": np.int8(0),
-            },
-            opset=21,
-        ),
-        theirs=(-128, -128),
-        why="The quotient is cast to int32 before it is clipped, and the cast wraps.",
-        specification="ONNX asks to saturate: the upper rail.",
+        "onnx",
+        _BEYOND_INT32,
+        (-128, -128),
+        "The quotient is cast to int32 before it is clipped, and the cast wraps.",
+        "The result saturates.",
     ),
+    Differs(
+        "onnx",
+        _F16,
+        (3332,),
+        "The division is made in float16.",
+        "Silent before opset 23; onnxruntime divides in float32, and so do we.",
+    ),
+    Differs(
+        "onnx",
+        _MIXED,
+        (3333,),
+        "The division is made in float32.",
+        "The type of y_scale determines the precision of the division.",
+    ),
+    Differs("onnx", _SHIFTED, (1,), _IGNORED, _ADDED),
+    Differs("onnxruntime", _SHIFTED, (1,), _IGNORED, _ADDED),
+    Differs("onnxruntime", _E4M3, (np.nan, 448), "448 comes out from 480 up to 496.", _OPEN),
+    Differs("onnxruntime", _E5M2, (np.nan, np.inf), "NaN comes out from 61440 up to 65536.", _OPEN),
 )
 
 
@@ -332,9 +370,9 @@ def quantize_linear(
 
     Up to opset 21 a float16 quotient is taken in float32, from opset 23 in float16:
 
-    >>> x, scale, zero = np.float16([16.11]), np.float16(0.00461), np.uint16(0)
+    >>> x, scale, zero = np.float16([1000]), np.float16(0.3), np.uint16(0)
     >>> quantize_linear(x, scale, zero, opset=21), quantize_linear(x, scale, zero)
-    (array([3494], dtype=uint16), array([3494], dtype=uint16))
+    (array([3333], dtype=uint16), array([3332], dtype=uint16))
     """
     target = _target(y_zero_point, output_dtype, opset)
     compute = _compute_type(y_scale, precision, opset)

@@ -12,7 +12,7 @@ import onnxruntime as ort
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from qdqdoc.numerics.formats import ONNX_TYPE, Array
+from qdqdoc.numerics.formats import ONNX_TYPE, Array, tensor
 from qdqdoc.registry import Call, Operator, pick
 
 # onnxruntime hands no array of these types to NumPy, so a Cast, exact for them, reads them out.
@@ -70,7 +70,8 @@ def run_onnx(operator: Operator, call: Call, result: str) -> Array:
     try:
         with np.errstate(all="ignore"):
             evaluator = ReferenceEvaluator(one_node_model(operator, call, result))
-            return np.asarray(evaluator.run(None, {})[0])
+            outputs: Any = evaluator.run(None, {})
+            return np.asarray(outputs[0])
     except Exception as error:
         # It raises whatever the implementation trips over.
         raise RefusedError(str(error)) from error
@@ -101,17 +102,17 @@ STEP = EXACT / 200  # so that both answers are whole steps of a uint8 and lie fa
 
 
 def _probe_integer() -> int:
-    inputs = {"A": np.uint8([[255, 255]]), "B": np.int8([[127], [127]])}
+    inputs = {"A": tensor("uint8", [[255, 255]]), "B": tensor("int8", [[127], [127]])}
     return int(_run("MatMulInteger", inputs, "int32").ravel()[0])
 
 
 def _probe_linear(op_type: str) -> int:
-    x, w = np.uint8([[255, 255]]), np.int8([[127], [127]])
+    x, w = tensor("uint8", [[255, 255]]), tensor("int8", [[127], [127]])
     first, second = "a", "b"
     if op_type == "QLinearConv":
         first, second, x, w = "x", "w", x.reshape(1, 2, 1, 1), w.reshape(1, 2, 1, 1)
     inputs: dict[str, Any] = {}
-    for name, value, scale in ((first, x, 1), (second, w, 1), ("y", np.uint8(0), STEP)):
+    for name, value, scale in ((first, x, 1), (second, w, 1), ("y", tensor("uint8", 0), STEP)):
         inputs[name] = value
         inputs[f"{name}_scale"] = np.float32(scale)
         inputs[f"{name}_zero_point"] = value.dtype.type(0)

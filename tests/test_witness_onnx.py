@@ -1,0 +1,94 @@
+"""ONNX's own node cases, and the registered differences from its evaluator and onnxruntime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.backend.test.case.node import collect_testcases
+from peers import READABLE, RefusedError, processor, run_onnx, run_onnxruntime
+
+from qdqdoc.numerics.formats import Array, type_name
+from qdqdoc.operators import OPERATORS
+from qdqdoc.registry import SEEN_IN, Call, Differs, Operator, pick
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Witness
+
+# Single-node cases of the four operators in the release that SEEN_IN names.
+CASES = 36
+
+
+def cases() -> Iterator[tuple[Operator, Any]]:
+    with np.errstate(all="ignore"):  # making the cases of other operators overflows on purpose
+        every = collect_testcases(None)
+    for case in every:
+        nodes = case.model.graph.node if case.model else []
+        if len(nodes) == 1 and ("", nodes[0].op_type) in OPERATORS:
+            yield OPERATORS["", nodes[0].op_type], case
+
+
+def call_of(operator: Operator, case: Any, inputs: list[Any]) -> Call:  # noqa: ANN401 - onnx's TestCase
+    """Adapt a case: its positional inputs get ONNX's names, its attributes Python values."""
+    node, opset = case.model.graph.node[0], case.model.opset_import[0].version
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    given = iter(inputs)
+    names = zip(pick(operator.versions, opset).inputs, node.input, strict=False)
+    arrays = {name: as_array(next(given)) for name, used in names if used}
+    return Call(name=case.name, inputs=arrays, attributes=attributes, opset=opset)
+
+
+def as_array(value: Any) -> Array:  # noqa: ANN401 - cases hold arrays and protobuf tensors
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
+
+
+def test_every_case_of_onnx(witness: Witness) -> None:
+    count, seen = 0, []
+    for operator, case in cases():
+        seen.append(case.name)
+        for inputs, outputs in case.data_sets:
+            y = operator.run(call_of(operator, case, inputs))
+            expected = as_array(outputs[0])
+            assert y.dtype == expected.dtype, case.name
+            np.testing.assert_array_equal(y, expected, err_msg=case.name)
+            count += y.size
+    assert len(seen) >= CASES, seen
+    witness(f"onnx's own {len(seen)} node cases", count)
+
+
+DIFFERENCES = [
+    pytest.param(operator, entry, id=f"{operator.name}-{entry.peer}-{entry.call.name}")
+    for operator in OPERATORS.values()
+    for entry in operator.differs
+]
+
+
+@pytest.mark.parametrize(("operator", "entry"), DIFFERENCES)
+def test_registered_differences_are_still_there(operator: Operator, entry: Differs) -> None:
+    """A peer that was mended fails here, and the row of the manual goes."""
+    ours = operator.run(entry.call)
+    run = run_onnx if entry.peer == "onnx" else run_onnxruntime
+    if entry.theirs is None:
+        with pytest.raises(RefusedError):
+            run(operator, entry.call, type_name(ours.dtype))
+        return
+    theirs = run(operator, entry.call, type_name(ours.dtype))
+    assert np.array_equal(theirs.ravel().astype(float), entry.theirs, equal_nan=True)
+    mine = ours if type_name(ours.dtype) in READABLE else ours.astype(np.float32)
+    assert not np.array_equal(mine, theirs, equal_nan=True)
+
+
+def test_the_named_releases_are_the_ones_that_ran() -> None:
+    import onnx  # noqa: PLC0415 - beside the other, where they are compared
+    import onnxruntime  # noqa: PLC0415
+
+    assert {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__} == SEEN_IN
+
+
+def test_the_processor_was_probed() -> None:
+    machine = processor()
+    assert machine.saturates in {True, False}

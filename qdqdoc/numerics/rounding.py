@@ -164,4 +164,5 @@ def f32_of_ratio(numerator: int, bits: int) -> np.float32:
     if kept << extra != magnitude:
         kept |= 1
     value = np.ldexp(np.float64(kept), extra - bits)
-    return np.float32(np.copysign(value, numerator))
+    with np.errstate(over="ignore"):
+        return np.float32(np.copysign(value, numerator))

@@ -82,20 +82,30 @@ def test_one_group_is_drawn_by_name(document: Path, capsys: pytest.CaptureFixtur
     assert "'stem' (nearest" not in fails(capsys, document, "--view", "group", "--group", "stem")
 
 
-def test_json_is_drawn_where_onnx_is_not_installed(document: Path) -> None:
+def without_onnx(path: Path) -> subprocess.CompletedProcess[str]:
     script = (
         "import sys; sys.modules['onnx'] = None\n"
-        f"from qdqdoc.cli import main; main(['annotate', {str(document)!r}])"
+        f"from qdqdoc.cli import main; main(['annotate', {str(path)!r}])"
     )
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    return subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
     )
+
+
+def test_json_is_drawn_where_onnx_is_not_installed(document: Path) -> None:
+    done = without_onnx(document)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Found 98 QDQ nodes\n")
+
+
+def test_a_model_without_onnx_is_one_line() -> None:
+    done = without_onnx(MODEL)
+    said = "qdqdoc: error: extract needs onnx: pip install 'qdqdoc[extract]'\n"
+    assert (done.returncode, done.stderr) == (2, said)
 
 
 @pytest.mark.parametrize("module", ["graphviz", "pygraphviz"])

@@ -19,6 +19,9 @@ FRONT_DOOR = {
     "annotate": "Draw an operations document as diagrams.",
 }
 
+EXTRAS = {"onnx": "extract", "google": "extract", "graphviz": "annotate", "pygraphviz": "annotate"}
+"""Which extra brings a package that a command may miss."""
+
 INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C ended."""
 
@@ -32,14 +35,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in FRONT_DOOR:
             return None
-        try:
-            command: click.Command = import_module(f"qdqdoc.cli.{cmd_name}").command
-        except ModuleNotFoundError as error:
-            package = (error.name or "").partition(".")[0]
-            if package in {"", "qdqdoc"}:
-                raise
-            extra = f"pip install 'qdqdoc[{cmd_name}]'"
-            raise QdqdocError(f"{cmd_name} needs {package}: {extra}") from None
+        command: click.Command = import_module(f"qdqdoc.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
@@ -66,11 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+    except ModuleNotFoundError as error:
+        sys.exit(_complain(_missing(error)))
     except QdqdocError as error:
         sys.exit(_complain(str(error)))
     except OSError as error:
         sys.exit(_complain(f"{error.filename or 'file'}: {error.strerror or error}"))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """Say which extra brings a missing package; a module of our own that is missing is a bug."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        raise error
+    extra = EXTRAS[package]
+    return f"{extra} needs {package}: pip install 'qdqdoc[{extra}]'"
 
 
 def _complain(message: str) -> int:

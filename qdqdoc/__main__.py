@@ -1,0 +1,5 @@
+"""Let ``python -m qdqdoc`` do what ``qdqdoc`` does."""
+
+from qdqdoc.cli import main
+
+main()

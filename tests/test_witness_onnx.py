@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,8 @@ CASES = 36
 
 
 def cases() -> Iterator[tuple[Operator, Any]]:
-    with np.errstate(all="ignore"):  # making the cases of other operators overflows on purpose
+    # Making the cases of other operators overflows and uses what NumPy deprecates.
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
         every = collect_testcases(None)
     for case in every:
         nodes = case.model.graph.node if case.model else []

@@ -1,0 +1,51 @@
+"""The manual's own roles and directives: pages say what to show, this computes it.
+
+``{qdq}`expression``` shows a value; ``{qdq-table}``, ``{qdq-diagram}``, ``{qdq-plot}``,
+``{qdq-formula}`` and ``{qdq-operator}`` show what their names say; ``{qdq-run}`` shows Python
+with the output that it really gave, ``{qdq-exec}`` prepares, ``{qdq-when}`` chooses. All
+expressions of a page share one namespace, see `qdqdoc.sphinxext.scope`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qdqdoc import __version__
+from qdqdoc.sphinxext import downloads, examples, mathml
+from qdqdoc.sphinxext.formulas import FormulaDirective
+from qdqdoc.sphinxext.page import repeat_warnings
+from qdqdoc.sphinxext.pictures import DiagramDirective, PlotDirective
+from qdqdoc.sphinxext.reference import OperatorDirective
+from qdqdoc.sphinxext.scope import anchor_model
+from qdqdoc.sphinxext.tabular import TableDirective
+from qdqdoc.sphinxext.values import ExecDirective, RunDirective, ValueRole, WhenDirective
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+DIRECTIVES = {
+    "qdq-table": TableDirective,
+    "qdq-diagram": DiagramDirective,
+    "qdq-plot": PlotDirective,
+    "qdq-run": RunDirective,
+    "qdq-exec": ExecDirective,
+    "qdq-when": WhenDirective,
+    "qdq-operator": OperatorDirective,
+    "qdq-formula": FormulaDirective,
+    "qdq-downloads": downloads.DownloadsDirective,
+}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register everything with Sphinx."""
+    app.add_config_value("qdqdoc_model", "", "env", types=frozenset({str}))
+    app.add_config_value("qdqdoc_examples", default=True, rebuild="", types=frozenset({bool}))
+    app.add_role("qdq", ValueRole())
+    for name, directive in DIRECTIVES.items():
+        app.add_directive(name, directive)
+    app.connect("config-inited", anchor_model)
+    app.connect("builder-inited", repeat_warnings)
+    downloads.register(app)
+    mathml.register(app)
+    examples.register(app)
+    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,109 @@
+"""Files that the manual hands out, written while building: the schema and the document itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from docutils import nodes
+
+from qdqdoc.document import companion, dump, schema
+from qdqdoc.sphinxext.page import PageDirective, builder
+from qdqdoc.sphinxext.scope import document_of, model_path, note_dependencies
+from qdqdoc.tables import Code, Table
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+    from qdqdoc.tables import Cell
+
+FOLDER = "_downloads"
+SCHEMA = "operations.schema.json"
+
+
+class DownloadsDirective(PageDirective):
+    """``{qdq-downloads}``: the files, as links."""
+
+    required_arguments = 0
+    option_spec: ClassVar[dict[str, Any]] = {}
+
+    def show(self) -> list[nodes.Node]:
+        """Return a list of links."""
+        note_dependencies(self.env)
+        document = document_of(self.env)
+        name = document_name(Path(document.model_path))
+        kept = [(SCHEMA, "JSON Schema of the format"), (name, "operations document of the model")]
+        if document.data:
+            kept.append((str(companion(Path(name))), "its large tensors"))
+        items = [nodes.list_item("", self.line(*pair)) for pair in kept]
+        return [nodes.bullet_list("", *items)]
+
+    def line(self, name: str, what: str) -> nodes.paragraph:
+        """Return a link and what it leads to."""
+        target = builder(self.env).get_target_uri(self.env.docname)
+        up = "../" * target.count("/")
+        literal = nodes.literal(name, name)
+        link = nodes.reference("", "", literal, refuri=f"{up}{FOLDER}/{name}", internal=True)
+        return nodes.paragraph("", "", link, nodes.Text(f": {what}"))
+
+
+def document_name(model: Path) -> str:
+    """Return the name of a model's operations document.
+
+    >>> document_name(Path("models/net.onnx"))
+    'net_operations.json'
+    """
+    return f"{model.stem.removesuffix('_operations')}_operations.json"
+
+
+def write(app: Sphinx, exception: Exception | None) -> None:
+    """Write the files beside the pages."""
+    if exception is not None or app.builder.format != "html" or model_path(app.env) is None:
+        return
+    document = document_of(app.env)
+    folder = Path(app.outdir, FOLDER)
+    folder.mkdir(exist_ok=True)
+    dump(document, folder / document_name(Path(document.model_path)))
+    text = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+    (folder / SCHEMA).write_text(text, encoding="utf-8")
+
+
+def schema_table(name: str = "") -> Table:
+    """Return the keys of the document, or of one of its parts, from the JSON Schema."""
+    whole = schema()
+    part = whole["$defs"][name] if name else whole
+    required = part.get("required", ())
+    rows: list[tuple[Cell, ...]] = []
+    for key, value in part["properties"].items():
+        need = "always" if key in required else "may be absent"
+        rows.append((Code(key), Code(_type(value)), need, _description(value, whole)))
+    return Table(columns=("key", "type", "present", "meaning"), rows=tuple(rows))
+
+
+def _description(value: dict[str, Any], whole: dict[str, Any]) -> str:
+    reference = value.get("$ref", "").removeprefix("#/$defs/")
+    found = value.get("description") or whole["$defs"].get(reference, {}).get("description", "")
+    return str(found)
+
+
+def _type(value: dict[str, Any]) -> str:  # noqa: PLR0911 - one for each form of the schema
+    if "$ref" in value:
+        return str(value["$ref"]).removeprefix("#/$defs/")
+    if "const" in value:
+        return json.dumps(value["const"])
+    if "enum" in value:
+        return " or ".join(json.dumps(choice) for choice in value["enum"])
+    if "anyOf" in value:
+        return " or ".join(_type(choice) for choice in value["anyOf"])
+    if value.get("type") == "array" and "items" in value:
+        return f"array of {_type(value['items'])}"
+    if isinstance(value.get("additionalProperties"), dict):
+        return f"object of {_type(value['additionalProperties'])}"
+    kind = value.get("type", "anything")
+    return kind if isinstance(kind, str) else " or ".join(kind)
+
+
+def register(app: Sphinx) -> None:
+    """Write the files when the pages are written."""
+    app.connect("build-finished", write)

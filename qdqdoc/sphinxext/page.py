@@ -1,0 +1,109 @@
+"""What all directives share: evaluation, and errors that name page, line and expression."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.util import logging as sphinx_logging
+from sphinx.util.docutils import SphinxDirective
+
+from qdqdoc.sphinxext.scope import scope
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.builders import Builder
+    from sphinx.environment import BuildEnvironment
+
+logger = sphinx_logging.getLogger(__name__)
+
+
+def evaluate(env: BuildEnvironment, expression: str) -> Any:  # noqa: ANN401 - whatever it gives
+    """Return the value of an expression of the page."""
+    return eval(expression.strip(), scope(env))  # noqa: S307 - the page's own text, as is conf.py
+
+
+def builder(env: BuildEnvironment) -> Builder:
+    """Return what writes the pages; it knows where they will be."""
+    # Sphinx has deprecated env.app without telling what shall be used instead.
+    return env._app.builder  # noqa: SLF001
+
+
+def report(env: BuildEnvironment, location: str, text: str, error: Exception) -> nodes.Node:
+    """Report an error on a page, each time it is built, and return what is shown instead."""
+    message = f"{text.strip()}: {type(error).__name__}: {error}"
+    logger.error("%s", message, location=location, type="qdqdoc")
+    # Without this, Sphinx remembers the page as read and the next build passes.
+    env.note_reread()
+    return nodes.literal(text=message, classes=["qdq-error"])
+
+
+class PageDirective(SphinxDirective):
+    """A directive that shows something computed; subclasses say what in `show`."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    option_spec: ClassVar[dict[str, Any]] = {
+        "name": directives.unchanged,
+        "caption": directives.unchanged_required,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Show it, or the error."""
+        try:
+            return self.show()
+        except Exception as error:  # noqa: BLE001 - an expression may raise anything
+            shown = report(self.env, self.get_location(), self.asked, error)
+            return [nodes.paragraph("", "", shown)]
+
+    @property
+    def asked(self) -> str:
+        """The text that is shown in an error."""
+        return f"{self.name} {' '.join(self.arguments)}"
+
+    def show(self) -> list[nodes.Node]:
+        """Return the nodes."""
+        raise NotImplementedError
+
+    def evaluate(self, expression: str) -> Any:  # noqa: ANN401 - whatever it gives
+        """Return the value of an expression of the page."""
+        return evaluate(self.env, expression)
+
+    def caption(self, kind: type[nodes.TextElement]) -> list[nodes.Node]:
+        """Return the caption, whose text may contain roles, as a node of a kind."""
+        text = self.options.get("caption")
+        if not text:
+            return []
+        inner, messages = self.parse_inline(text)
+        made = kind(text, "", *inner)
+        self.set_source_info(made)
+        return [made, *messages]
+
+    def anchored(self, node: nodes.Element) -> nodes.Element:
+        """Give a node its name, so that it can be referred to."""
+        self.set_source_info(node)
+        if "name" in self.options:
+            self.add_name(node)
+        return node
+
+
+class _Repeat(logging.Handler):
+    """Remembers which pages had a warning, so that they have it again in the next build."""
+
+    def __init__(self, app: Sphinx) -> None:
+        super().__init__(logging.WARNING)
+        self.app = app
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have the page that is being read be read again."""
+        del record
+        docname = getattr(self.app.env, "current_document", None)
+        if docname is not None and docname.docname:
+            self.app.env.reread_always.add(docname.docname)
+
+
+def repeat_warnings(app: Sphinx) -> None:
+    """Keep ``-W`` from passing the second time: an unchanged page would not be read again."""
+    logging.getLogger("sphinx").addHandler(_Repeat(app))

@@ -1,0 +1,131 @@
+"""The namespace in which the expressions of a page are evaluated.
+
+It holds ``document`` (the configured model), ``facts``, ``np``, ``Fraction``, ``OPERATORS``,
+``operators``, the kernels and the modules of ``numerics`` by name, ``Code``, ``Table`` and
+``manifest``. What comes from the model is data in it and never code.
+"""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qdqdoc
+from qdqdoc import numerics, operators
+from qdqdoc.document import Document, load
+from qdqdoc.errors import QdqdocError
+from qdqdoc.extract import extract
+from qdqdoc.tables import Code, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
+    from sphinx.environment import BuildEnvironment
+
+KEY = "qdqdoc_scope"
+
+
+class PageError(QdqdocError):
+    """A page asks for something that cannot be shown."""
+
+
+def scope(env: BuildEnvironment) -> dict[str, Any]:
+    """Return the namespace of the page that is being read; each page begins with a fresh one."""
+    if KEY not in env.temp_data:
+        path = model_path(env)
+        fresh = dict(_package())
+        if path is not None:
+            fresh["document"], fresh["manifest"] = _model(path, path.stat().st_mtime_ns)
+        env.temp_data[KEY] = fresh
+    names: dict[str, Any] = env.temp_data[KEY]
+    note_dependencies(env)
+    return names
+
+
+def document_of(env: BuildEnvironment) -> Document:
+    """Return the document of the configured model.
+
+    Raises
+    ------
+    PageError
+        If no model is configured.
+    """
+    path = model_path(env)
+    if path is None:
+        raise PageError("no model is configured: set qdqdoc_model in conf.py")
+    return _model(path, path.stat().st_mtime_ns)[0]
+
+
+def model_path(env: BuildEnvironment) -> Path | None:
+    """Return where the configured model is."""
+    if not env.config.qdqdoc_model:
+        return None
+    path = Path(env.config.qdqdoc_model)
+    if not path.is_file():
+        raise PageError(f"qdqdoc_model: {path} is no file")
+    return path
+
+
+def anchor_model(app: Sphinx, config: Config) -> None:
+    """Make the configured model's path absolute: it is given relative to ``conf.py``."""
+    if config.qdqdoc_model:
+        config.qdqdoc_model = str(Path(app.confdir, config.qdqdoc_model))
+
+
+def note_dependencies(env: BuildEnvironment) -> None:
+    """Tell Sphinx that the page is stale when the model or this package changes."""
+    path = model_path(env)
+    for source in (*_sources(), *((str(path), *_manifests(path)) if path else ())):
+        env.note_dependency(source)
+
+
+@cache
+def _sources() -> tuple[str, ...]:
+    root = Path(qdqdoc.__file__).parent
+    return tuple(str(path) for path in sorted(root.rglob("*.py")))
+
+
+@cache
+def _model(path: Path, changed: int) -> tuple[Document, Mapping[str, Any]]:  # noqa: ARG001
+    """Read a model once per change; ``changed`` is part of what is remembered."""
+    document = load(path) if path.suffix == ".json" else extract(path)
+    for manifest in _manifests(path):
+        content: dict[str, Any] = json.loads(Path(manifest).read_text(encoding="utf-8"))
+        if path.name in content.get("files", {}):
+            return document, content
+    return document, {}
+
+
+def _manifests(path: Path) -> tuple[str, ...]:
+    manifest = path.with_name("MANIFEST.json")
+    return (str(manifest),) if manifest.is_file() else ()
+
+
+@cache
+def _package() -> Mapping[str, Any]:
+    names: dict[str, Any] = {
+        "np": np,
+        "Fraction": Fraction,
+        "OPERATORS": operators.OPERATORS,
+        "operators": operators,
+        "numerics": numerics,
+        "Code": Code,
+        "Table": Table,
+    }
+    for module in iter_modules(numerics.__path__):
+        names[module.name] = import_module(f"{numerics.__name__}.{module.name}")
+    for entry in operators.OPERATORS.values():
+        names[entry.kernel.__name__] = entry.kernel
+    if find_spec("qdqdoc.facts") is not None:
+        names["facts"] = import_module("qdqdoc.facts")
+    return names

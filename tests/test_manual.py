@@ -1,0 +1,60 @@
+"""The manual's pages as files: what can be said of them without building."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from qdqdoc.operators import OPERATORS
+from qdqdoc.sphinxext.reference import operator_page
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "source"
+PAGES = sorted(SOURCE.rglob("*.md"))
+
+FENCE = re.compile(
+    r"^(`{3,}|:{3,})\{(qdq-(?:exec|run)|math|toctree|glossary)\}.*?^\1$", re.MULTILINE | re.DOTALL
+)
+NOT_PROSE = (
+    FENCE,
+    re.compile(r"^\s*[`:]{3,}.*$", re.MULTILINE),
+    re.compile(r"^\$\$.*?^\$\$.*?$", re.MULTILINE | re.DOTALL),
+    re.compile(r"\{[\w:-]+\}(`+).+?\1", re.DOTALL),
+    re.compile(r"`[^`\n]+`"),
+    re.compile(r"\$[^$]+\$"),
+    re.compile(r"^:(?!caption|alt)[\w-]+:.*$", re.MULTILINE),
+    re.compile(r"\]\([^)]*\)"),
+)
+NUMERAL = re.compile(r"(?<![\w.-])\d[\d.,]*(?![\w-])")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nobody_types_a_number(page: Path) -> None:
+    prose = page.read_text(encoding="utf-8")
+    for pattern in NOT_PROSE:
+        prose = pattern.sub("", prose)
+    assert not NUMERAL.findall(prose), prose
+
+
+def test_every_operator_has_its_page_and_it_is_listed() -> None:
+    listed = (SOURCE / "operators" / "index.md").read_text(encoding="utf-8")
+    for domain, name in OPERATORS:
+        page = operator_page(domain, name)
+        text = (SOURCE / f"{page}.md").read_text(encoding="utf-8")
+        full = f"{domain}::{name}" if domain else name
+        assert text == f"# {name}\n\n```{{qdq-operator}} {full}\n```\n"
+        assert f"\n{page.removeprefix('operators/')}\n" in listed
+
+
+def test_every_source_that_is_cited_is_in_the_bibliography() -> None:
+    known = set(
+        re.findall(r"^@\w+\{([\w-]+),", (SOURCE / "references.bib").read_text(), re.MULTILINE)
+    )
+    cited = {key for entry in OPERATORS.values() for key in entry.cites}
+    texts = [*PAGES, *(ROOT / "qdqdoc").rglob("*.py")]
+    for path in texts:
+        found = re.findall(r"[:{]cite:\w+[:}]`([\w, -]+)`", path.read_text(encoding="utf-8"))
+        cited.update(key.strip() for keys in found for key in keys.split(","))
+    assert cited <= known, cited - known

@@ -1,0 +1,249 @@
+"""The manual's roles and directives, on projects of one page."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+from qdqdoc.document import Document, Graph, Operation, Tensor, dump
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = '<script>alert("{1/0}")</script>'
+ALL_GOOD = 0
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build wrote and said."""
+
+    code: int
+    said: str
+    html: str
+
+
+Build = Callable[..., Built]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """Build a page with `-W`, in the same folder each time."""
+
+    def run(text: str, **settings: object) -> Built:
+        source, out = tmp_path / "source", tmp_path / "out"
+        source.mkdir(exist_ok=True)
+        page = source / "index.md"
+        if not page.exists() or page.read_text() != text:
+            page.write_text(text)
+        config = {
+            "extensions": ["myst_parser", "sphinx.ext.autodoc", "qdqdoc.sphinxext"],
+            "html_theme": "basic",
+            "html_math_renderer": "mathml",
+            "myst_enable_extensions": ["colon_fence", "dollarmath"],
+            "qdqdoc_examples": False,
+            **settings,
+        }
+        heard = io.StringIO()
+        with docutils_namespace():
+            app = Sphinx(
+                source,
+                None,
+                out,
+                tmp_path / "doctrees",
+                "html",
+                confoverrides=config,
+                status=None,
+                warning=heard,
+                warningiserror=True,
+            )
+            app.build()
+        html = (out / "index.html").read_text(encoding="utf-8")
+        return Built(app.statuscode, re.sub(r"\x1b\[[\d;]*m", "", heard.getvalue()), html)
+
+    return run
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> str:
+    """A model whose names try to be markup."""
+    operation = Operation(name=HOSTILE, op_type="Relu", inputs=("x",), outputs=(HOSTILE,))
+    tensors = {name: Tensor(name=name, dtype="float32", shape=(1,)) for name in ("x", HOSTILE)}
+    graph = Graph(inputs=("x",), outputs=(HOSTILE,), operations=(operation,), tensors=tensors)
+    path = tmp_path / "hostile.json"
+    dump(Document(model_path="hostile.onnx", graph=graph, opset_imports={"": 15}), path)
+    return str(path)
+
+
+def test_values_tables_choices_and_runs_show_what_python_computes(build: Build) -> None:
+    built = build("""# Page
+
+```{qdq-exec}
+third = np.float32(1) / 3
+table = Table(("name", "value"), ((Code("a/b"), third), ("none", None)), keys=("one", "two"))
+```
+
+It is {qdq}`third`, {qdq}`Code("conv/w")`.
+
+```{qdq-table} table
+:caption: Of {qdq}`third`.
+:name: values
+```
+
+See {ref}`the row <values-one>`.
+
+```{qdq-when} third > 1
+hidden
+```
+
+```{qdq-when} third < 1
+chosen
+```
+
+```{qdq-run}
+# twice
+for k in range(2):
+    print(third * k)
+quantize_linear(third, third, np.int8(7))
+```
+""")
+    assert built.code == ALL_GOOD, built.said
+    text = re.sub(r"<[^>]+>", "", built.html)
+    assert "It is 0.33333334, conv/w." in text
+    assert "Of 0.33333334." in text
+    assert '<tr class="row-even" id="values-one">' in built.html
+    assert 'href="#values-one"' in built.html
+    assert "chosen" in text
+    assert "hidden" not in text
+    assert "... for k in range(2):" in text
+    assert "0.33333334\n&gt;&gt;&gt; quantize_linear" in text
+    assert "array(8, dtype=int8)" in text
+
+
+def test_an_error_names_page_line_and_expression_each_time(build: Build) -> None:
+    page = "# Page\n\nGood {qdq}`1 + 1`.\n\nBad {qdq}`1 / 0`.\n"
+    for _ in range(2):
+        built = build(page)
+        assert built.code == 1
+        assert re.search(r"index\.md:5: ERROR: qdq `1 / 0`: ZeroDivisionError", built.said)
+
+
+@pytest.mark.parametrize(
+    ("directive", "complaint"),
+    [
+        ("```{qdq-table} 7\n```", "index.md:3: ERROR: qdq-table 7: PageError: expected a Table"),
+        ("```{qdq-run}\n1 / 0\n```", "ZeroDivisionError"),
+        ("```{qdq-run}\n:raises: OperatorError\n1\n```", "raised nothing, not OperatorError"),
+        ("```{qdq-diagram} map\n```", "'map' is not one of overview, graph, group"),
+        ("```{qdq-formula} QLinearConv other\n```", "has no formula 'other': convolution"),
+        ("```{qdq-operator} Conv\n```", "Conv is not a registered operator"),
+        ("```{qdq-plot} 1\n:colour: red\n```", "Unknown option"),
+    ],
+)
+def test_a_wrong_directive_fails_the_build_each_time(
+    build: Build, directive: str, complaint: str
+) -> None:
+    for _ in range(2):
+        built = build(f"# Page\n\n{directive}\n")
+        assert built.code == 1
+        assert complaint in built.said
+
+
+def test_names_of_a_model_are_text_wherever_they_stand(build: Build, hostile: str) -> None:
+    built = build(
+        """# Page
+
+{qdq}`document.operations[0].name` {qdq}`Code(document.operations[0].name)`
+
+```{qdq-table} Table(("n",), ((Code(document.operations[0].name),), (document.graph.outputs[0],)))
+:caption: {qdq}`document.graph.outputs[0]`
+```
+
+```{qdq-diagram} graph
+:caption: {qdq}`Code(document.graph.outputs[0])`
+```
+
+```{qdq-diagram} group
+:group: document.operations[0].name
+:alt: <script>
+```
+""",
+        qdqdoc_model=hostile,
+    )
+    assert built.code == ALL_GOOD, built.said
+    assert built.html.count("<svg") == 2
+    assert "<script>alert" not in built.html
+    assert "&lt;script&gt;alert" in built.html
+
+
+def test_a_plot_has_the_colours_of_the_page_and_ids_of_its_own(build: Build) -> None:
+    built = build("""# Page
+
+```{qdq-exec}
+from matplotlib.figure import Figure
+figure = Figure()
+figure.subplots().plot([1, 2], [3, 4])
+```
+
+```{qdq-plot} figure
+:alt: A line.
+```
+
+```{qdq-plot} figure
+```
+""")
+    assert built.code == ALL_GOOD, built.said
+    assert "currentColor" in built.html
+    assert 'aria-label="A line."' in built.html
+    identities = re.findall(r'\bid="(qdq-[^"]+)"', built.html)
+    assert len(identities) == len(set(identities)) > 0
+
+
+def test_a_formula_can_be_referred_to(build: Build) -> None:
+    built = build("# Page\n\n```{qdq-formula} QLinearConv\n```\n\nSee {eq}`qlinear-conv`.\n")
+    assert built.code == ALL_GOOD, built.said
+    assert "<math" in built.html
+    assert 'href="#equation-qlinear-conv"' in built.html
+
+
+RUN = "# Page\n\n```{qdq-run}\n1 + 1\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        ("", ""),
+        ("```python\n>>> 2 + 2\n4\n```\n", "index: 2 shown, 1 executed"),
+        ("```{eval-rst}\n.. autofunction:: wrong.wrong\n```\n", "2 shown, 2 executed, 1 failed"),
+    ],
+    ids=["all executed", "nobody runs a plain fence", "a docstring is wrong"],
+)
+def test_examples_shown_are_examples_executed(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, complaint: str
+) -> None:
+    (tmp_path / "wrong.py").write_text('def wrong():\n    """Be.\n\n    >>> 1\n    2\n    """\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "wrong", raising=False)
+    built = build(f"{RUN}\n{more}", qdqdoc_examples=True)
+    assert built.code == bool(complaint), built.said
+    assert complaint in built.said
+
+
+def test_a_manual_without_examples_fails(build: Build) -> None:
+    built = build("# Page\n", qdqdoc_examples=True)
+    assert built.code == 1
+    assert "0 shown, 0 executed" in built.said
+
+
+def test_another_model_makes_the_page_anew(build: Build, hostile: str) -> None:
+    page = "# Page\n\n```{qdq-when} 'document' in dir()\nyes {qdq}`document.model_path`\n```\n"
+    assert "hostile.onnx" not in build(page).html
+    assert "hostile.onnx" in build(page, qdqdoc_model=hostile).html

@@ -116,7 +116,7 @@ def vectors() -> Iterator[Call]:
             for scale in (tensor("float32", 0.1), tensor("float32", -0.75)):
                 z = np.array(zero, dtype)
                 inputs = {"x": codes, "x_scale": scale, "x_zero_point": z}
-                yield Call(name=f"{kind} z={zero} s={scale[()]}", inputs=inputs)
+                yield Call(name=f"{kind} z={zero} s={scale!s}", inputs=inputs)
         for result in RESULTS:
             yield from _result_vectors(kind, codes, result)
     yield from _layout_vectors()

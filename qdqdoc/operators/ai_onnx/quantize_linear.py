@@ -135,7 +135,7 @@ def vectors() -> Iterator[Call]:
                 ):
                     x = np.concatenate([halves * scale, far])
                     inputs = {"x": x, "y_scale": scale, "y_zero_point": z}
-                    yield Call(name=f"{kind} z={zero} s={scale[()]}", inputs=inputs, opset=25)
+                    yield Call(name=f"{kind} z={zero} s={scale!s}", inputs=inputs, opset=25)
     for kind in V28.types["T3"]:
         if not is_integer(DTYPES[kind]):
             yield from _float_vectors(kind)

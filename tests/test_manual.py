@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from qdqdoc.extract import extract
 from qdqdoc.operators import OPERATORS
+from qdqdoc.sphinxext.boundary import first_grid, type_table
 from qdqdoc.sphinxext.reference import operator_page
 
 ROOT = Path(__file__).parent.parent
@@ -58,3 +60,16 @@ def test_every_source_that_is_cited_is_in_the_bibliography() -> None:
         found = re.findall(r"[:{]cite:\w+[:}]`([\w, -]+)`", path.read_text(encoding="utf-8"))
         cited.update(key.strip() for keys in found for key in keys.split(","))
     assert cited <= known, cited - known
+
+
+@pytest.mark.parametrize("name", ["resnet8_int8.onnx", "resnet8_uint8.onnx"])
+def test_the_round_trip_stays_within_the_bound_that_is_proved(name: str) -> None:
+    grid = first_grid(extract(ROOT / "models" / name))
+    assert grid is not None
+    assert 0 < grid.excess() < grid.excess_allowed() < 1
+
+
+def test_the_types_are_those_of_onnx() -> None:
+    rows = {kind: row[1:] for kind, row in zip(type_table().keys, type_table().rows, strict=True)}
+    assert rows["int4"] == (4, -8, 7, 16, 21)
+    assert rows["float8e4m3fn"] == (8, -448, 448, 253, 19)

@@ -52,7 +52,7 @@ class Layer:
         """The weights less their zero point, as int64."""
         axis = self.w.axis or 0
         axis = 1 - axis % 2 if transposed(self.group) else axis
-        shift = spread(zero_array(self.w), self.weights.shape, axis, self.w.block_size)
+        shift = spread(zero_array(self.w), self.weights.shape, axis, 0)
         return self.weights.astype(np.int64) - shift.astype(np.int64)
 
     @property
@@ -90,11 +90,15 @@ def _layers(document: Document) -> Iterator[Layer]:
         x, w = data[0].quantization, stored[0].quantization
         if x is None or w is None or not _known(x) or not _known(w):
             continue
+        if x.granularity != "per_tensor":
+            continue
         weights = _codes(document, stored[0])
         if weights is None or (kind == "MatMul" and weights.ndim < 2):  # noqa: PLR2004 - a matrix
             continue
         if transposed(group):
             weights = weights.T
+        if not _along_outputs(group, kind, w, weights.ndim):
+            continue
         channels = weights.shape[0 if kind == "Conv" else -1]
         bias, exact_bias = _bias(document, group, _units(x, w, channels))
         yield Layer(
@@ -114,6 +118,14 @@ def _right_way(group: Group, data: Operand) -> bool:
     attributes = group.operation.attributes
     plain = attributes.get("alpha", 1) == attributes.get("beta", 1) == 1
     return data.position == 0 and plain and not attributes.get("transA", 0)
+
+
+def _along_outputs(group: Group, kind: Kind, w: Quantization, rank: int) -> bool:
+    """Tell whether all that one output sums has one scale; else there is no sum of codes."""
+    if w.granularity != "per_axis":
+        return w.granularity == "per_tensor"
+    channels = 0 if kind == "Conv" or transposed(group) else rank - 1
+    return (w.axis or 0) % rank == channels
 
 
 def _known(quantization: Quantization) -> bool:

@@ -110,7 +110,9 @@ def _other(document: Document, operation: Operation, name: str) -> str:
         return "values"
     if is_integer_operator(operation):
         return kind
-    return "real numbers" if kind == "activation" else f"real numbers ({kind})"
+    tensor = document.tensors.get(name)
+    words = "real numbers" if tensor is None or "float" in tensor.dtype else "values"
+    return words if kind == "activation" else f"{words} ({kind})"
 
 
 def naming(document: Document) -> Table:

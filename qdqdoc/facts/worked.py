@@ -112,9 +112,8 @@ def _suitable(document: Document, kind: Kind) -> Iterator[Layer]:
         y = layer.group.result
         if layer.kind != kind or y is None or not y.scale_values or len(y.scale_values) > 1:
             continue
-        single = len(layer.x.scale_values or ()) == 1 and layer.w.granularity != "blocked"
         known = y.zero_point is None or y.zero_point_values
-        if single and known and {layer.x.dtype, layer.w.dtype, y.dtype} <= CODES:
+        if known and {layer.x.dtype, layer.w.dtype, y.dtype} <= CODES:
             yield layer
 
 

@@ -17,7 +17,7 @@ from qdqdoc.sphinxext.page import repeat_warnings
 from qdqdoc.sphinxext.pictures import DiagramDirective, PlotDirective
 from qdqdoc.sphinxext.reference import OperatorDirective
 from qdqdoc.sphinxext.scope import anchor_model
-from qdqdoc.sphinxext.tabular import TableDirective
+from qdqdoc.sphinxext.tabular import TableDirective, UniqueIds
 from qdqdoc.sphinxext.values import ExecDirective, RunDirective, ValueRole, WhenDirective
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("qdq", ValueRole())
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
+    app.add_post_transform(UniqueIds)
     app.connect("config-inited", anchor_model)
     app.connect("builder-inited", repeat_warnings)
     downloads.register(app)

@@ -80,6 +80,12 @@ class Grid:
         errors = (abs(Fraction(float(a)) - Fraction(float(b))) for a, b in pairs)
         return (max(errors) - half) / (2 * half)
 
+    def excess_allowed(self) -> Fraction:
+        """Return what the proof for float32 allows `excess` to be, in steps."""
+        steps = max(abs(self.low - self.zero), abs(self.high - self.zero))
+        roundoff = Fraction(float(np.finfo(np.float32).eps)) / 2
+        return roundoff * (2 * steps + Fraction(1, 2))
+
 
 def first_grid(document: Document) -> Grid | None:
     """Return the grid of the model's first QuantizeLinear, one scale for the tensor."""

@@ -46,10 +46,7 @@ def _inline(translator: HTML5Translator, node: nodes.Element) -> None:
 
 
 def _block(translator: HTML5Translator, node: nodes.Element) -> None:
-    # The theme's wrapper has the same ids already.
-    bare = node.parent is not None and node.parent.get("ids") == node["ids"]
-    start = '<div class="math">' if bare else translator.starttag(node, "div", CLASS="math")
-    translator.body.append(start)
+    translator.body.append(translator.starttag(node, "div", CLASS="math"))
     if node["number"]:
         number = get_node_equation_number(translator, node)  # type: ignore[arg-type]
         translator.body.append(f'<span class="eqno">({number})')

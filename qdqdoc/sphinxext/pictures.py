@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 
     from qdqdoc.document import Operation
 
+LARGE = ("qdq-overview-view", "qdq-graph-view")
+ZOOM = '<label class="qdq-zoom"><input type="checkbox"/> full size</label>'
+"""A picture fits the page until the reader asks for more; the style sheet does the rest."""
+
 INK = "#010203"
 """A colour nobody uses: it becomes the colour of the page's text."""
+
+COUNTED = re.compile(r'<g id="a_[^"]*">')
+"""Graphviz numbers its links through the whole process: pages would depend on their order."""
 
 IDENTITIES = re.compile(r'(\bid="|\bhref="#|url\(#)')
 
@@ -41,7 +48,8 @@ class PictureDirective(PageDirective):
 
     def figure(self, svg: str, kind: str) -> list[nodes.Node]:
         """Return the figure, with its caption if it has one."""
-        picture = nodes.raw("", self.accessible(svg), format="html")
+        zoom = ZOOM if kind in LARGE else ""
+        picture = nodes.raw("", zoom + self.accessible(svg), format="html")
         self.set_source_info(picture)
         box = nodes.container("", picture, classes=["qdq-picture", kind])
         captions = self.caption(nodes.caption)
@@ -78,7 +86,7 @@ class DiagramDirective(PictureDirective):
             link=self.link,
             prefix=self.prefix(),
         )
-        svg = render(dot, "svg").decode()
+        svg = COUNTED.sub("<g>", render(dot, "svg").decode())
         return self.figure(svg, f"qdq-{view}-view")
 
     def group(self, view: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from qdqdoc.sphinxext.page import PageDirective
 from qdqdoc.sphinxext.scope import PageError
@@ -22,6 +23,21 @@ BREAKS = re.compile(r"(?<=[/_:;.,])(?=[^/_:;.,])")
 
 WIDE = 5
 """A table of so many columns rather scrolls than squeezes them."""
+
+
+class UniqueIds(SphinxPostTransform):
+    """Take ids from the boxes that the theme puts around tables and formulas, which have them."""
+
+    formats = ("html",)
+    default_priority = 501  # after furo's
+
+    def run(self, **kwargs: object) -> None:
+        """Leave each id where its name leads to."""
+        del kwargs
+        for box in self.document.findall(nodes.container):
+            inner = box.children[0] if len(box) == 1 else None
+            if isinstance(inner, nodes.table | nodes.math_block) and inner["ids"] == box["ids"]:
+                box["ids"] = []
 
 
 class TableDirective(PageDirective):

@@ -51,6 +51,7 @@ _LOCK = threading.Lock()
 _NODE_TITLE = re.compile(
     r"(<g id=\"[^\"]*\" class=\"(?:node|edge|cluster)[^>]*>\s*)<title>[^<]*</title>\s*"
 )
+_LINK = re.compile(r'<g id="a_[^"]*">')
 
 
 class RenderError(QdqdocError):
@@ -63,7 +64,7 @@ def render(dot: str, fmt: Format) -> bytes:
         raise RenderError(f"format: {fmt!r} is not one of {', '.join(get_args(Format))}")
     program = os.environ.get(PROGRAM)
     picture = _outside(program, dot, fmt) if program else _inside(dot, fmt)
-    return _without_titles(picture) if fmt == "svg" else picture
+    return _tidy(picture) if fmt == "svg" else picture
 
 
 def _inside(dot: str, fmt: str) -> bytes:
@@ -199,6 +200,10 @@ def _failed(said: str) -> bool:
     return any(line.startswith("Error") for line in said.splitlines())
 
 
-def _without_titles(svg: bytes) -> bytes:
-    """Drop the titles that hold generated names: browsers would show them as tooltips."""
-    return _NODE_TITLE.sub(r"\1", svg.decode()).encode()
+def _tidy(svg: bytes) -> bytes:
+    """Drop what Graphviz makes up by itself.
+
+    Browsers would show its titles, generated names, as tooltips; and it numbers links through
+    the whole process, so that a picture would depend on those drawn before.
+    """
+    return _LINK.sub("<g>", _NODE_TITLE.sub(r"\1", svg.decode())).encode()

@@ -256,3 +256,17 @@ def test_images_of_another_shape_are_not_used(tmp_path: Path) -> None:
     assert made is not None
     assert "seed" in made.origin
     assert len(made.terms.rows) == 2
+
+
+def test_the_chosen_channel_is_not_on_a_rail(tmp_path: Path) -> None:
+    weights = np.array([[[127, 127]], [[2, 1]]], np.int8)
+    held = {**PARAMETERS, "w": weights, "b": np.array([0, 0], np.int32), "s_y": np.float32(0.5)}
+    shapes = {"data": (1, 1, 4), "result": (1, 2, 3)}
+    made = facts.worked(save(tmp_path, quantized("Conv"), held, shapes), "Conv")
+    assert made is not None
+    row = made.call.inputs["x"][0, 0].astype(int) - 3
+    place = made.index[2]
+    # The first channel is 126 times the sum of both codes in steps of a quarter: on the rail.
+    assert 126 * (row[place] + row[place + 1]) / 4 + 7 > 255
+    assert made.index[1] == 1
+    assert made.code == 7 + round(Fraction(int(row[place]), 4)) < 255

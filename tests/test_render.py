@@ -49,6 +49,13 @@ def test_the_same_text_gives_the_same_bytes(fmt: str) -> None:
     assert render(box("hello"), fmt) == render(box("hello"), fmt)  # type: ignore[arg-type]
 
 
+def test_a_picture_does_not_depend_on_those_drawn_before() -> None:
+    linked = 'digraph { a [URL="a.html", tooltip="t"]; a -> b }'
+    first = render(linked, "svg")
+    render("digraph { c -> d }", "svg")
+    assert render(linked, "svg") == first
+
+
 def test_letters_are_drawn_on_a_machine_without_fonts(tmp_path: Path) -> None:
     done = run(
         tmp_path,

@@ -28,9 +28,6 @@ ZOOM = '<label class="qdq-zoom"><input type="checkbox"/> full size</label>'
 INK = "#010203"
 """A colour nobody uses: it becomes the colour of the page's text."""
 
-COUNTED = re.compile(r'<g id="a_[^"]*">')
-"""Graphviz numbers its links through the whole process: pages would depend on their order."""
-
 IDENTITIES = re.compile(r'(\bid="|\bhref="#|url\(#)')
 
 
@@ -86,8 +83,7 @@ class DiagramDirective(PictureDirective):
             link=self.link,
             prefix=self.prefix(),
         )
-        svg = COUNTED.sub("<g>", render(dot, "svg").decode())
-        return self.figure(svg, f"qdq-{view}-view")
+        return self.figure(render(dot, "svg").decode(), f"qdq-{view}-view")
 
     def group(self, view: str) -> str | None:
         """Return the name of the operation that stands in the middle."""

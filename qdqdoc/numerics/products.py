@@ -14,7 +14,7 @@ import numpy as np
 from qdqdoc.errors import QdqdocError
 from qdqdoc.numerics.formats import Array, integer_range
 from qdqdoc.numerics.layout import windows
-from qdqdoc.numerics.rounding import f32_of_ratio, wrap32
+from qdqdoc.numerics.rounding import f32, f32_of_ratio, wrap32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 Overflow = Literal["wrap", "raise"]
+
+
+FINEST_FLOAT8 = 17
+"""Every finite float of eight bits is a whole multiple of two to the power of minus this."""
 
 
 class AccumulatorOverflowError(QdqdocError):
@@ -106,18 +110,21 @@ def accumulate(sums: Array, overflow: Overflow) -> Array:
 def float8_matmul(left: Array, right: Array) -> Array:
     """Multiply matrices of small floats: each exact sum is rounded once to float32.
 
-    Values of eight bits are multiples of 2**-17 at the finest, so whole numbers hold them.
+    Counted in the finest step of any type of eight bits, the values are whole numbers.
 
     >>> import ml_dtypes
     >>> one = np.array([[57344, 2**-16]], ml_dtypes.float8_e5m2)
     >>> float8_matmul(one.astype(np.float64), one.astype(np.float64).T)
     array([[3.2883343e+09]], dtype=float32)
     """
-    bits = 17
-    finite = np.isfinite(left).all() and np.isfinite(right).all()
-    if not finite:
-        with np.errstate(all="ignore"):
-            return (left @ right).astype(np.float32)
-    scaled = [np.vectorize(int, [object])(np.ldexp(m, bits)) for m in (left, right)]
-    rounded = np.frompyfunc(lambda total: f32_of_ratio(total, 2 * bits), 1, 1)
-    return np.asarray(rounded(scaled[0] @ scaled[1])).astype(np.float32)
+    rows, columns = (
+        np.isfinite(left).all(-1, keepdims=True),
+        np.isfinite(right).all(-2, keepdims=True),
+    )
+    odd = ~(rows & columns)
+    whole = np.vectorize(int, [object])
+    scaled = [whole(np.ldexp(np.where(np.isfinite(m), m, 0), FINEST_FLOAT8)) for m in (left, right)]
+    rounded = np.frompyfunc(lambda total: f32_of_ratio(total, 2 * FINEST_FLOAT8), 1, 1)
+    with np.errstate(all="ignore"):
+        # A sum with an infinity or NaN in it is one of them, in any precision.
+        return np.where(odd, f32(left @ right), f32(rounded(scaled[0] @ scaled[1])))

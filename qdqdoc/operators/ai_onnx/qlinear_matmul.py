@@ -46,9 +46,7 @@ V21 = replace(
     inputs={**V10.inputs, "a_scale": "TS", "b_scale": "TS", "y_scale": "TS"},
     types={
         "TS": ("float32", "float16", "bfloat16"),
-        "T1": (*INT8, *FLOAT8),
-        "T2": (*INT8, *FLOAT8),
-        "T3": (*INT8, *FLOAT8),
+        **dict.fromkeys(("T1", "T2", "T3"), (*INT8, *FLOAT8)),
     },
 )
 VERSIONS = (V10, V21)
@@ -119,7 +117,8 @@ def vectors() -> Iterator[Call]:
         scales = tuple(tensor(kind, s) for s in (0.3, 0.07, 0.9))
         yield _call(ramp.astype(np.int8), ramp.T.astype(np.int8), "int8", scales, (1, 2, 3), kind)
     for a, y in ((a, y) for a in FLOAT8 for y in (*FLOAT8, "int8")):
-        left, right = (ramp / 4).astype(DTYPES[a]), (ramp.T * 8).astype(DTYPES["float8e5m2"])
+        left, right = tensor(a, ramp / 4), tensor("float8e5m2", ramp.T * 8)
+        left[0, 0], left[1, 1] = np.inf, np.nan
         yield _call(left, right, y, (0.5, 0.25, 0.3), (0, 0, 1), f"{a} by float8e5m2 to {y}")
 
 
@@ -385,9 +384,9 @@ def qlinear_matmul(
         sums = integer_matmul(left.astype(np.int32) - zero_a, right.astype(np.int32) - zero_b)
         accumulator = accumulate(sums, overflow)
     else:
-        exact = np.float64
+        pairs = ((left, zero_a), (right, zero_b))
         accumulator = float8_matmul(
-            left.astype(exact) - zero_a.astype(exact), right.astype(exact) - zero_b.astype(exact)
+            *(m.astype(np.float64) - z.astype(np.float64) for m, z in pairs)
         )
     multiplier = divide(multiply(*scales), f32(y_scale.reshape(())), np.float32)
     y = requantize(accumulator, multiplier, y_zero_point.reshape(()), y_zero_point.dtype)

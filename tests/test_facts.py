@@ -101,7 +101,7 @@ def test_an_empty_model_gives_tables_without_rows(name: str) -> None:
 
 
 def test_an_empty_model_has_no_numbers() -> None:
-    assert facts.summary(EMPTY).form == "not quantized"
+    assert facts.summary(EMPTY).form == "no quantized operators"
     assert facts.largest_activation(EMPTY) is None
     assert facts.stored_total(EMPTY) == (0, 0)
     assert facts.worked(EMPTY, "Conv") is None

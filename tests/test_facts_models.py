@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from qdqdoc import facts
 from qdqdoc.extract import extract
@@ -219,6 +221,18 @@ def test_pytorch_counts_every_group() -> None:
 
 def test_form() -> None:
     forms = {name: facts.form(document(name)) for name in NAMES}
-    assert forms["resnet8"] == "not quantized"
+    assert forms["resnet8"] == "no quantized operators"
     assert forms["resnet8_int8_qoperator"] == "QOperator"
     assert {forms[n] for n in NAMES if n not in {"resnet8", "resnet8_int8_qoperator"}} == {"QDQ"}
+
+
+def test_dynamic_quantization_is_told(tmp_path: Path) -> None:
+    """It has neither Q nor DQ, and its integer products carry no scale."""
+    path = tmp_path / "dynamic.onnx"
+    with warnings.catch_warnings(action="ignore"):
+        quantize_dynamic(MODELS / "resnet8.onnx", path, weight_type=QuantType.QUInt8)
+    found = facts.summary(extract(path))
+    assert found.form.startswith("dynamic")
+    nodes = onnx.load(path).graph.node
+    products = [n for n in nodes if n.op_type in {"ConvInteger", "MatMulInteger"}]
+    assert found.integer_operators == len(products) > 0

@@ -53,10 +53,18 @@ def role(document: Document, name: str) -> Role:
     return "activation" if tensor is None else tensor.role
 
 
+BOUNDARY = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+"""Operators that lead from real numbers to codes or back."""
+
+WITHOUT_SCALES = frozenset({"ConvInteger", "MatMulInteger", "MatMulInteger16", "MulInteger"})
+"""Operators on codes that leave the scales to the nodes behind them."""
+
+
 def is_integer_operator(operation: Operation) -> bool:
     """Tell whether a node computes on codes itself, as QLinearConv does."""
-    boundary = operation.op_type in {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
-    return bool(operation.quantization) and not boundary
+    if operation.op_type in BOUNDARY:
+        return False
+    return bool(operation.quantization) or operation.op_type in WITHOUT_SCALES
 
 
 def scalar(value: float, dtype: str) -> np.generic:

@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qdqdoc.document.model import QDQ
-from qdqdoc.facts.reading import PLURAL, ROLES, graphs, is_integer_operator
+from qdqdoc.facts.reading import BOUNDARY, PLURAL, ROLES, graphs, is_integer_operator
 from qdqdoc.groups import DEQUANTIZE, QUANTIZE, groups, joins, pattern
 from qdqdoc.tables import Code, Table
 
@@ -74,7 +73,9 @@ def identity(document: Document) -> Table:
 
 
 def form(document: Document) -> str:
-    """Name the form: QDQ, QOperator (operators on codes), both, or not quantized."""
+    """Name the form: QDQ, QOperator (operators on codes), both, dynamic, or none of them."""
+    if any(operation.op_type.startswith("DynamicQuantize") for operation in document.walk()):
+        return "dynamic: scales of activations are made at run time"
     operators = _integer_operators(document)
     wrapped = any(
         group.kind == "operator" and any(operand.dequantize for operand in group.operands)
@@ -84,7 +85,7 @@ def form(document: Document) -> str:
         return "QOperator and QDQ"
     if operators:
         return "QOperator"
-    return "QDQ" if document.qlinear_nodes else "not quantized"
+    return "QDQ" if document.qlinear_nodes else "no quantized operators"
 
 
 def _integer_operators(document: Document) -> int:
@@ -100,7 +101,7 @@ def node_counts(document: Document) -> Table:
 
 
 def _kind(op_type: str, integer: set[str]) -> str:
-    if op_type in QDQ:
+    if op_type in BOUNDARY:
         return "boundary"
     return "operator on codes" if op_type in integer else "operator"
 

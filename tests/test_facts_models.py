@@ -236,3 +236,10 @@ def test_dynamic_quantization_is_told(tmp_path: Path) -> None:
     nodes = onnx.load(path).graph.node
     products = [n for n in nodes if n.op_type in {"ConvInteger", "MatMulInteger"}]
     assert found.integer_operators == len(products) > 0
+
+
+@pytest.mark.parametrize("name", [INT8, "resnet8_int8_qoperator"])
+def test_both_forms_of_a_network_have_the_same_weights_and_biases(name: str) -> None:
+    roles = Counter(t.role for t in document(name).tensors.values() if t.initializer)
+    # Nine convolutions and one dense layer.
+    assert (roles["weight"], roles["bias"]) == (10, 10)

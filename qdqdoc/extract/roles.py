@@ -32,6 +32,9 @@ PASSING = frozenset({"QuantizeLinear", "DequantizeLinear", "Identity", "Reshape"
 
 PRODUCTS = frozenset({"MatMul", "MatMulInteger", "MatMulNBits", "FusedMatMul", "QLinearMatMul"})
 
+ADDENDS = {"Add": (0, 1), "QLinearAdd": (0, 3)}
+"""Sums, and the inputs that are added."""
+
 RANK: dict[Role, int] = {"scale": 0, "zero_point": 1, "bias": 2, "weight": 3, "constant": 4}
 """A tensor of several roles is shown in the first of them."""
 
@@ -76,7 +79,7 @@ def _from_reader(scope: Scope, node: Node) -> None:
         _mark_constant(scope, node.at(position), "weight")
     for position in BIASES.get(node.op_type, ()):
         _mark_constant(scope, node.at(position), "bias")
-    if node.op_type == "Add":
+    if node.op_type in ADDENDS:
         _mark_constant(scope, _added_bias(scope, node), "bias")
 
 
@@ -120,9 +123,9 @@ def _size(scope: Scope, name: str) -> int:
 
 def _added_bias(scope: Scope, node: Node) -> str:
     """Return the constant that an Add puts on top of a product, one value per column at most."""
-    names = [name for name in node.inputs if name]
+    names = [node.at(position) for position in ADDENDS[node.op_type]]
     constant = [name for name in names if _is_fixed(scope, name)]
-    if len(names) != 2 or len(constant) != 1:  # noqa: PLR2004 - Add has two inputs
+    if not all(names) or len(constant) != 1:
         return ""
     _, shape = scope.type_of(constant[0])
     other = names[1 - names.index(constant[0])]

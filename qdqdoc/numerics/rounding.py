@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.numerics.formats import Array, integer_range, is_integer, largest_finite
+from qdqdoc.numerics.formats import Array, integer_range, is_integer, largest_finite, type_name
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -28,7 +28,7 @@ def f32(values: object) -> Array:
     >>> f32(np.int32(2**24 + 1))
     array(1.6777216e+07, dtype=float32)
     """
-    return np.asarray(values).astype(np.float32)
+    return np.asarray(values).astype(np.float32, copy=False)
 
 
 def to_float(values: Array, dtype: DTypeLike) -> Array:
@@ -82,15 +82,19 @@ def multiply(left: Array, right: Array) -> Array:
 def cast(values: Array, dtype: DTypeLike) -> Array:
     """Round each float32 once to a float type; what is too large becomes infinite or NaN.
 
-    The types of four and six bits have neither and stay on their rail; for NaN they return
-    a zero, which ONNX leaves open :cite:p:`onnx-float4`.
+    The types of four and six bits have neither and stay on their rail. NaN becomes the upper
+    rail of float4e2m1 :cite:p:`onnx-float4`; for float6 ONNX leaves it open, and zero comes out.
 
     >>> import ml_dtypes
     >>> cast(np.float32([0.1, 70000]), np.float16)
     array([0.1, inf], dtype=float16)
+    >>> cast(np.float32([1.3, 70000, np.nan]), ml_dtypes.float4_e2m1fn)
+    array([1.5, 6, 6], dtype='float4_e2m1fn')
     """
+    if type_name(dtype) == "float4e2m1":
+        values = np.where(np.isnan(values), f32(largest_finite(dtype)), values)
     with np.errstate(all="ignore"):
-        return np.asarray(values.astype(dtype))
+        return np.asarray(values.astype(dtype, copy=False))
 
 
 def saturate_float(values: Array, dtype: DTypeLike) -> Array:
@@ -121,9 +125,9 @@ def round_to_grid(values: Array, zero_point: Array, dtype: DTypeLike) -> Array:
     low, high = integer_range(dtype)
     shift = f32(zero_point)
     # Clipping by the rails less the zero point keeps the sum within 17 bits: exact in float32.
-    steps = np.clip(np.rint(f32(values)), np.float32(low) - shift, np.float32(high) - shift)
-    codes = np.where(np.isnan(steps), np.float32(low), steps + shift)
-    return codes.astype(np.int32).astype(dtype)
+    # Of a number and NaN, fmax takes the number.
+    steps = np.fmax(np.rint(f32(values)), np.float32(low) - shift)
+    return np.asarray((np.fmin(steps, np.float32(high) - shift) + shift).astype(dtype))
 
 
 def requantize(accumulator: Array, multiplier: Array, zero_point: Array, dtype: DTypeLike) -> Array:
@@ -147,7 +151,17 @@ def wrap32(values: Array) -> Array:
     >>> wrap32(np.int64([2**31 - 1, 2**31, -(2**31) - 1]))
     array([ 2147483647, -2147483648,  2147483647], dtype=int32)
     """
-    return values.astype(np.int64).astype(np.int32)
+    return values.astype(np.int32)
+
+
+def subtract32(left: Array, right: Array) -> Array:
+    """Subtract codes in int32, where those of up to 16 bits cannot overflow; others wrap.
+
+    >>> subtract32(np.int8([-128]), np.int8(127)), subtract32(np.int32([-(2**31)]), np.int32(1))
+    (array([-255], dtype=int32), array([2147483647], dtype=int32))
+    """
+    with np.errstate(over="ignore"):
+        return np.asarray(left.astype(np.int32) - right.astype(np.int32))
 
 
 def f32_of_ratio(numerator: int, bits: int) -> np.float32:

@@ -23,7 +23,7 @@ from qdqdoc.numerics.formats import (
     type_of_number,
 )
 from qdqdoc.numerics.layout import spread
-from qdqdoc.numerics.rounding import cast, f32, multiply, wrap32
+from qdqdoc.numerics.rounding import cast, f32, multiply, subtract32
 from qdqdoc.registry import (
     NEWEST_OPSET,
     PEERS,
@@ -310,7 +310,7 @@ def dequantize_linear(
     zero = np.zeros((), x.dtype) if x_zero_point is None else x_zero_point
     shift = spread(zero, x.shape, axis, block_size)
     if is_integer(x.dtype):
-        difference = wrap32(x.astype(np.int64) - shift.astype(np.int64))
+        difference = subtract32(x, shift)
     else:
         difference = f32(x) - f32(shift)
     return cast(multiply(difference, scale), DTYPES[result])

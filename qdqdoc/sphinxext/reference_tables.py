@@ -115,7 +115,8 @@ def vectors(operator: Operator) -> Table:
 
 
 def _call(call: Call) -> str:
-    return ", ".join([*_arguments(call.inputs.items()), *_arguments(call.attributes.items())])
+    given = [*_arguments(call.inputs.items()), *_arguments(call.attributes.items())]
+    return ", ".join([*given, f"opset={call.opset}"])
 
 
 def _arguments(pairs: Iterable[tuple[str, Any]]) -> Iterator[str]:

@@ -309,8 +309,5 @@ def dequantize_linear(
     scale = spread(x_scale, x.shape, axis, block_size)
     zero = np.zeros((), x.dtype) if x_zero_point is None else x_zero_point
     shift = spread(zero, x.shape, axis, block_size)
-    if is_integer(x.dtype):
-        difference = subtract32(x, shift)
-    else:
-        difference = f32(x) - f32(shift)
+    difference = subtract32(x, shift) if is_integer(x.dtype) else f32(x) - f32(shift)
     return cast(multiply(difference, scale), DTYPES[result])

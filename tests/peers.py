@@ -77,6 +77,10 @@ def run_onnx(operator: Operator, call: Call, result: str) -> Array:
         raise RefusedError(str(error)) from error
 
 
+class Reported(UserWarning):
+    """A difference that belongs to the processor."""
+
+
 @dataclass(frozen=True)
 class Processor:
     """What this machine's onnxruntime does with products of uint8 and int8.

@@ -125,9 +125,9 @@ def round_to_grid(values: Array, zero_point: Array, dtype: DTypeLike) -> Array:
     low, high = integer_range(dtype)
     shift = f32(zero_point)
     # Clipping by the rails less the zero point keeps the sum within 17 bits: exact in float32.
-    # Of a number and NaN, fmax takes the number.
-    steps = np.fmax(np.rint(f32(values)), np.float32(low) - shift)
-    return np.asarray((np.fmin(steps, np.float32(high) - shift) + shift).astype(dtype))
+    steps = np.clip(np.rint(f32(values)), np.float32(low) - shift, np.float32(high) - shift)
+    codes = np.where(np.isnan(steps), np.float32(low), steps + shift)
+    return np.asarray(codes.astype(dtype))
 
 
 def requantize(accumulator: Array, multiplier: Array, zero_point: Array, dtype: DTypeLike) -> Array:

@@ -11,7 +11,6 @@ import json
 from fractions import Fraction
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import qdqdoc
-from qdqdoc import numerics, operators
+from qdqdoc import facts, numerics, operators
 from qdqdoc.document import Document, load
 from qdqdoc.errors import QdqdocError
 from qdqdoc.extract import extract
@@ -119,6 +118,7 @@ def _package() -> Mapping[str, Any]:
         "OPERATORS": operators.OPERATORS,
         "operators": operators,
         "numerics": numerics,
+        "facts": facts,
         "Code": Code,
         "Table": Table,
     }
@@ -126,6 +126,4 @@ def _package() -> Mapping[str, Any]:
         names[module.name] = import_module(f"{numerics.__name__}.{module.name}")
     for entry in operators.OPERATORS.values():
         names[entry.kernel.__name__] = entry.kernel
-    if find_spec("qdqdoc.facts") is not None:
-        names["facts"] = import_module("qdqdoc.facts")
     return names

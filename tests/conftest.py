@@ -29,5 +29,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 counts[name.removeprefix(PREFIX)] += int(value)
     if counts:
         terminalreporter.section("values compared with witnesses, 0 of them different")
-    for what, count in sorted(counts.items()):
+    for what, count in sorted((+counts).items()):
         terminalreporter.write_line(f"{count:>12,}  {what}")

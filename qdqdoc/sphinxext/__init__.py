@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qdqdoc import __version__
-from qdqdoc.sphinxext import downloads, examples, mathml
+from qdqdoc.sphinxext import downloads, examples, mathml, operator_pages
 from qdqdoc.sphinxext.formulas import FormulaDirective
 from qdqdoc.sphinxext.page import repeat_warnings
 from qdqdoc.sphinxext.pictures import DiagramDirective, PlotDirective
@@ -46,6 +46,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(UniqueIds)
     app.connect("config-inited", anchor_model)
     app.connect("builder-inited", repeat_warnings)
+    operator_pages.register(app)
     downloads.register(app)
     mathml.register(app)
     examples.register(app)

@@ -61,7 +61,10 @@ def public_name(operator: Operator) -> str:
 def operator_page(domain: str, op_type: str) -> str:
     """Return the name of an operator's page, empty if it has none."""
     entry = OPERATORS.get(("" if domain == "ai.onnx" else domain, op_type))
-    return f"operators/{entry.kernel.__name__}" if entry else ""
+    if entry is None:
+        return ""
+    place = f"{entry.domain.replace('.', '_')}_" if entry.domain else ""
+    return f"operators/{place}{entry.kernel.__name__}"
 
 
 def _prose(operator: Operator) -> Iterator[str]:

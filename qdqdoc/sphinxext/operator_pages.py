@@ -1,0 +1,60 @@
+"""The page of each operator, made from the registry: adding an operator adds its page."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdqdoc.operators import OPERATORS
+from qdqdoc.sphinxext.reference import operator_page
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+    from qdqdoc.registry import Operator
+
+INDEX = "index.md"
+
+
+def register(app: Sphinx) -> None:
+    """Write the pages before Sphinx looks which there are."""
+    app.connect("builder-inited", write_pages)
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write a page for each operator, and remove those of operators that are gone.
+
+    A manual without the folder ``operators`` has no such pages.
+    """
+    folder = Path(app.srcdir, "operators")
+    if not (folder / INDEX).is_file():
+        return
+    wanted = {page_file(entry): page_text(entry) for entry in OPERATORS.values()}
+    for path in folder.glob("*.md"):
+        if path.name not in {INDEX, *wanted}:
+            path.unlink()
+    for name, text in wanted.items():
+        _write(folder / name, text)
+
+
+def page_file(operator: Operator) -> str:
+    """Return the file name of an operator's page."""
+    return operator_page(operator.domain, operator.name).rpartition("/")[2] + ".md"
+
+
+def page_text(operator: Operator) -> str:
+    """Return the source of an operator's page: a heading and the directive that does the rest."""
+    full = f"{operator.domain}::{operator.name}" if operator.domain else operator.name
+    return f"# {operator.name}\n\n```{{qdq-operator}} {full}\n```\n"
+
+
+def _write(path: Path, text: str) -> None:
+    """Leave a page that is right alone, so that it is not read again; several builds may run."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".page-")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(name).replace(path)

@@ -101,12 +101,10 @@ def vectors() -> Iterator[Call]:
         pads = [1, 2, 0][:rank] + [0, 1, 1][:rank]
         attributes = {"pads": pads, "strides": [2] * rank}
         yield replace(call, name=f"{rank} spatial dimensions", attributes=attributes)
-    long = np.full((1, 34000, 1), 255, np.uint8)
-    scales = (0.5, 0.5, 4e7)
-    yield _call(long, long, scales, (0, 0, 100), "uint8", name="the accumulator wraps")
-    yield _call(
-        long[:, :301], long[:, :301], (0.003, 0.5, 123.4), (0, 0, 1), "uint8", "beyond 2**24"
-    )
+    long, short = (np.full((1, n, 1), 255, np.uint8) for n in (34000, 301))
+    yield _call(long, long, (0.5, 0.5, 4e7), (0, 0, 100), "uint8", "the accumulator wraps")
+    scales = (5.5 / (301 * 255**2), 1, 1)
+    yield _call(short, short, scales, (0, 0, 1), "uint8", "beyond 2**24")
 
 
 def _attribute_vectors(image: Array, kernel: Array) -> Iterator[Call]:

@@ -112,7 +112,7 @@ def vectors() -> Iterator[Call]:
     yield from _shape_vectors()
     big, long = (np.full((1, n), 255, np.uint8) for n in (34000, 301))
     yield _call(big, big.T, "uint8", (0.5, 0.5, 4e7), (0, 0, 100), "the accumulator wraps")
-    yield _call(long, long.T, "uint8", (0.003, 0.5, 123.4), (0, 0, 1), "beyond 2**24")
+    yield _call(long, long.T, "uint8", (5.5 / (301 * 255**2), 1, 1), (0, 0, 1), "beyond 2**24")
     for kind in ("float16", "bfloat16"):
         scales = tuple(tensor(kind, s) for s in (0.3, 0.07, 0.9))
         yield _call(ramp.astype(np.int8), ramp.T.astype(np.int8), "int8", scales, (1, 2, 3), kind)

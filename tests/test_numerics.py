@@ -20,7 +20,6 @@ from qdqdoc.numerics.products import (
     sum_bound,
 )
 from qdqdoc.numerics.rounding import f32, f32_of_ratio, to_float
-from qdqdoc.operators import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,8 +140,3 @@ def test_the_grids_tell_a_wrong_rounding_from_the_right_one(
         right = np.rint(f32(a * b) * multiplier)
         different += int((wrong(a * b, multiplier) != right).sum())
     assert different > 100
-
-
-def test_the_shared_registry_holds_the_four_operators() -> None:
-    names = {name for _, name in OPERATORS}
-    assert names >= {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qdqdoc import operators
 from qdqdoc.errors import QdqdocError
 from qdqdoc.numerics.formats import ONNX_TYPE, tensor
 from qdqdoc.numerics.products import AccumulatorOverflowError
@@ -148,5 +149,10 @@ def test_every_error_is_one_line_of_the_common_class() -> None:
     assert "\n" not in str(error.value)
 
 
-def test_all_kernels_are_exported() -> None:
-    assert {o.kernel.__name__ for o in OPERATORS.values()} >= {"qlinear_conv", "quantize_linear"}
+def test_kernels_are_exported_under_their_names() -> None:
+    for entry in OPERATORS.values():
+        if not entry.domain:
+            assert getattr(operators, entry.kernel.__name__) is entry.kernel
+            assert entry.kernel.__name__ in operators.__all__
+    with pytest.raises(AttributeError, match="no_such_kernel"):
+        _ = operators.no_such_kernel

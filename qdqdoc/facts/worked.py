@@ -14,18 +14,16 @@ from qdqdoc.facts.layers import Kind, Layer, layers, zero_array
 from qdqdoc.facts.reading import digits
 from qdqdoc.facts.steps import exact_lines, steps, term_table
 from qdqdoc.numerics.formats import DTYPES, Array, integer_range
-from qdqdoc.operators import qlinear_conv, qlinear_matmul
 from qdqdoc.registry import OPERATORS, Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from qdqdoc.document import Document
     from qdqdoc.groups import Group
     from qdqdoc.registry import Element, Operator
     from qdqdoc.tables import Table
 
-KERNELS: dict[Kind, Callable[..., Array]] = {"Conv": qlinear_conv, "MatMul": qlinear_matmul}
 NAMES: dict[Kind, str] = {"Conv": "QLinearConv", "MatMul": "QLinearMatMul"}
 CODES = frozenset({"int8", "uint8"})
 ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")

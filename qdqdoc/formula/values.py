@@ -9,16 +9,13 @@ import math
 import operator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, NoReturn, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, NoReturn
 
 from qdqdoc.formula.errors import FormulaError
 from qdqdoc.formula.rounding import INF, NAN, POINTS, Exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-Real = SupportsFloat | SupportsIndex
-"""What the oracle takes as a number: int, float, Fraction, scalars of NumPy and ml_dtypes."""
 
 
 @dataclass(frozen=True)

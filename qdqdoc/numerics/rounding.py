@@ -17,8 +17,6 @@ from qdqdoc.numerics.formats import Array, integer_range, is_integer, largest_fi
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-INT32_BITS = 32
-
 
 def f32(values: object) -> Array:
     """Round each value once to float32.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -12,7 +11,7 @@ from qdqdoc.numerics.formats import Array, type_name
 from qdqdoc.registry.operator import pick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from qdqdoc.registry.operator import Operator, Version
 
@@ -75,16 +74,6 @@ def choose_version(operator: Operator, opset: int) -> Version:
     if opset < first:
         refuse(operator.name, "opset", opset, f"{first} or newer")
     return pick(operator.versions, opset)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name is meant, if one is close.
-
-    >>> nearest("x_scal", ["x_scale", "y"])
-    " (nearest: 'x_scale')"
-    """
-    close = get_close_matches(name, list(known), n=1)
-    return f" (nearest: {close[0]!r})" if close else ""
 
 
 def _either(version: Version, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
@@ -63,9 +64,9 @@ class PageDirective(SphinxDirective):
         """The text that is shown in an error."""
         return f"{self.name} {' '.join(self.arguments)}"
 
+    @abstractmethod
     def show(self) -> list[nodes.Node]:
         """Return the nodes."""
-        raise NotImplementedError
 
     def evaluate(self, expression: str) -> Any:  # noqa: ANN401 - whatever it gives
         """Return the value of an expression of the page."""

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from qdqdoc.formula import agrees
+from qdqdoc.numerics.formats import ONNX_TYPE, tensor
+from qdqdoc.numerics.layout import same_pads
 from qdqdoc.operators import OPERATORS
+from qdqdoc.registry import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from conftest import Witness
-    from qdqdoc.registry import Call, Operator
+    from qdqdoc.registry import Operator
 
 EVERY = pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)
 
@@ -78,3 +81,42 @@ def test_ties_of_products(name: str, witness: Witness) -> None:
     count, different = compare(operator, grids.products(name, seed=2), most=150)
     assert not different, different[:5]
     witness(f"{name}: the formula in exact arithmetic, ties", count)
+
+
+# What the specification says of the division, written out: kernel and formula share the code
+# that chooses, so it needs a witness of its own.
+DIVISIONS = [
+    (10, "float32", "", "float32"),
+    (19, "float16", "", "float32"),
+    (21, "bfloat16", "", "float32"),
+    (23, "float16", "", "float16"),
+    (25, "bfloat16", "", "bfloat16"),
+    (25, "float32", "", "float32"),
+    (25, "int32", "", "float32"),
+    (28, "float8e8m0", "", "float32"),
+    (23, "float32", "float16", "float16"),
+    (28, "float16", "float32", "float32"),
+    (28, "float32", "bfloat16", "bfloat16"),
+]
+
+
+@pytest.mark.parametrize(("opset", "scale", "precision", "expected"), DIVISIONS)
+def test_the_type_of_the_division(opset: int, scale: str, precision: str, expected: str) -> None:
+    attributes = {"precision": ONNX_TYPE[precision]} if precision else {}
+    inputs = {"x": tensor("float32", [1]), "y_scale": tensor(scale, 1)}
+    call = Call(name="division", inputs=inputs, attributes=attributes, opset=opset)
+    element = OPERATORS["", "QuantizeLinear"].element(call, (0,))
+    assert element.types["C"] == expected
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("reach", [1, 2, 3, 5])
+def test_same_padding_is_as_the_specification_says(size: int, stride: int, reach: int) -> None:
+    """As many outputs as ceil(input / stride), the odd pad at the end for SAME_UPPER."""
+    for auto_pad, odd_side in (("SAME_UPPER", 1), ("SAME_LOWER", 0)):
+        pads = same_pads(auto_pad, [size], [reach], [stride])
+        outputs = [*range(0, size + sum(pads) - reach + 1, stride)]
+        assert len(outputs) == -(-size // stride)
+        assert pads[odd_side] - pads[1 - odd_side] in {0, 1}
+        assert sum(pads) == 0 or outputs[-1] + reach == size + sum(pads)

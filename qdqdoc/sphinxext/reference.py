@@ -119,8 +119,9 @@ def _vectors() -> Iterator[str]:
     yield from ("## Vectors and witnesses", "")
     yield (
         f"{{qdq}}`len({NAMES}['vectors'].rows)` vectors hold the corners. On them the kernel is "
-        "compared with the formula above, evaluated in exact arithmetic by an oracle that shares "
-        "no code with it, and with onnxruntime; it is compared with ONNX's own test cases too."
+        "compared with the formula above, evaluated in exact arithmetic that shares nothing with "
+        "NumPy's, and with onnxruntime at every version and type for which that has a kernel. "
+        "It is compared with ONNX's own test cases too."
     )
     yield from ("", f"```{{qdq-table}} {NAMES}['vectors']", "```", "")
 

@@ -1,33 +1,88 @@
-"""Count what the witnesses compared, and print it when the tests are done."""
+"""Count what the witnesses compared, and print it as a table when the tests are done."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-Witness = Callable[[str, int], None]
-PREFIX = "compared: "
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMPARED, FURTHEST = "compared", "furthest"
+WITNESSES = ("formula", "onnx cases", "onnxruntime")
+
+
+class Witness(Protocol):
+    """Notes how many values of an operator were equal to a witness's.
+
+    ``within`` counts those that a stated bound covers and ``furthest`` says how many of its units
+    the worst was away; ``differing`` counts those that a registered difference covers.
+    """
+
+    def __call__(
+        self,
+        operator: str,
+        version: int,
+        witness: str,
+        count: int,
+        *,
+        within: int = 0,
+        furthest: float = 0,
+        differing: int = 0,
+    ) -> None: ...
 
 
 @pytest.fixture
 def witness(record_property: Callable[[str, object], None]) -> Witness:
-    """Note how many values were compared with which witness."""
+    """Note what was compared; the test has asserted that no other value is different."""
 
-    def note(what: str, count: int) -> None:
-        record_property(PREFIX + what, count)
+    def note(
+        operator: str,
+        version: int,
+        witness: str,
+        count: int,
+        *,
+        within: int = 0,
+        furthest: float = 0,
+        differing: int = 0,
+    ) -> None:
+        assert witness in WITNESSES
+        record_property(COMPARED, [operator, version, witness, count, within, differing])
+        if within:
+            record_property(FURTHEST, [operator, version, furthest])
 
     return note
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    counts: Counter[str] = Counter()
+    counts: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    furthest: dict[tuple[str, int], float] = defaultdict(float)
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
-            if name.startswith(PREFIX):
-                counts[name.removeprefix(PREFIX)] += int(value)
-    if counts:
-        terminalreporter.section("values compared with witnesses, 0 of them different")
-    for what, count in sorted((+counts).items()):
-        terminalreporter.write_line(f"{count:>12,}  {what}")
+            if name == FURTHEST:
+                operator, version, distance = value  # type: ignore[misc]  # written above
+                key = (operator, version)
+                furthest[key] = max(furthest[key], distance)
+            elif name == COMPARED:
+                operator, version, witness, count, within, differing = value  # type: ignore[misc]
+                row = counts[operator, version]
+                row[witness] += count
+                row["within"] += within
+                row["differing"] += differing
+    if not counts:
+        return
+    terminalreporter.section("values compared with each witness; mismatches: 0 in every row")
+    heads = ("operator", "version", *WITNESSES, "within bound", "furthest", "registered")
+    form = "{:<40}{:>8}{:>12}{:>12}{:>14}{:>14}{:>10}{:>12}"
+    terminalreporter.write_line(form.format(*heads))
+    for (operator, version), row in sorted(counts.items()):
+        numbers = [f"{row[witness]:,}" for witness in WITNESSES]
+        bound = [f"{row['within']:,}", f"{furthest[operator, version]:.3g} ulp"]
+        shown = bound if row["within"] else ["", ""]
+        terminalreporter.write_line(
+            form.format(operator, version, *numbers, *shown, f"{row['differing']:,}")
+        )
+    totals = [f"{sum(row[w] for row in counts.values()):,}" for w in WITNESSES]
+    terminalreporter.write_line(form.format("together", "", *totals, "", "", ""))

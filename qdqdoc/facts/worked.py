@@ -124,7 +124,7 @@ def _work(document: Document, layer: Layer, held: Images | None) -> Worked:
         opset=max(document.opset_version, 10),
     )
     operator = OPERATORS["", NAMES[layer.kind]]
-    made = operator.run(call)
+    made = operator.run(call)[0]
     index = _choose(operator, call, made)
     element = operator.element(call, index)
     code = int(made[index])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import wraps
 from inspect import Parameter, Signature, getdoc, getmodule, signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from qdqdoc.registry.checks import (
     OperatorError,
     check_attributes,
     check_inputs,
+    check_more,
     choose_version,
     refuse,
 )
@@ -18,18 +19,25 @@ from qdqdoc.registry.operator import (
     EXTRA_PARAMETERS,
     NEWEST_OPSET,
     PEERS,
+    PROCESSORS,
+    REQUIRED,
     SEEN_IN,
+    UNWRITTEN,
+    Bound,
     Call,
+    Calls,
     Differs,
     Element,
+    ElementOf,
     Operator,
     Peer,
     Version,
+    no_calls,
     pick,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from qdqdoc.formula import Formula
     from qdqdoc.numerics.formats import Array
@@ -39,7 +47,11 @@ __all__ = [
     "NEWEST_OPSET",
     "OPERATORS",
     "PEERS",
+    "PROCESSORS",
+    "REQUIRED",
     "SEEN_IN",
+    "UNWRITTEN",
+    "Bound",
     "Call",
     "Differs",
     "Element",
@@ -53,6 +65,7 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+R = TypeVar("R")
 _operators: dict[tuple[str, str], Operator] = {}
 OPERATORS: Mapping[tuple[str, str], Operator] = MappingProxyType(_operators)
 """(domain, name) -> operator, for all that have been imported."""
@@ -64,15 +77,20 @@ def operator(
     versions: tuple[Version, ...],
     formulas: tuple[Formula, ...],
     cites: tuple[str, ...],
-    vectors: Callable[[], Iterator[Call]],
-    element: Callable[[Call, tuple[int, ...]], Element],
+    vectors: Calls,
+    element: ElementOf | Mapping[str, ElementOf],
     domain: str = "",
     differs: tuple[Differs, ...] = (),
-) -> Callable[[Callable[P, Array]], Callable[P, Array]]:
+    bounds: tuple[Bound, ...] = (),
+    rejects: Calls = no_calls,
+    ties: Calls = no_calls,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register the decorated kernel and put the common checks before it.
 
-    The checks turn inputs into arrays, choose the operator's version by ``opset`` and refuse
-    missing inputs, types that ONNX does not allow and attributes that come with a later version.
+    The kernel returns an array, or a tuple with one for each output. ``element`` speaks of the
+    first output, or maps names of outputs. The checks turn inputs into arrays, choose the
+    operator's version by ``opset`` and refuse missing inputs and attributes, types that ONNX does
+    not allow and attributes that come with a later version.
 
     Raises
     ------
@@ -81,7 +99,8 @@ def operator(
         cannot be imported.
     """
 
-    def register(kernel: Callable[P, Array]) -> Callable[P, Array]:
+    def register(kernel: Callable[P, R]) -> Callable[P, R]:
+        first = next(iter(versions[-1].outputs))
         entry = Operator(
             name=name,
             domain=domain,
@@ -90,32 +109,39 @@ def operator(
             formulas=formulas,
             cites=cites,
             vectors=vectors,
-            element=element,
+            elements={first: element} if callable(element) else dict(element),
             kernel=_checked(kernel, lambda: _operators[domain, name]),
             differs=differs,
+            bounds=bounds,
+            rejects=rejects,
+            ties=ties,
         )
         _refuse_incomplete(entry, signature(kernel))
         _operators[domain, name] = entry
-        return cast("Callable[P, Array]", entry.kernel)
+        return cast("Callable[P, R]", entry.kernel)
 
     return register
 
 
-def _checked(kernel: Callable[..., Array], entry: Callable[[], Operator]) -> Callable[..., Array]:
+def _checked(kernel: Callable[..., R], entry: Callable[[], Operator]) -> Callable[..., R]:
     form = signature(kernel)
 
     @wraps(kernel)
-    def checked(*args: Any, **kwargs: Any) -> Array:  # noqa: ANN401 - any kernel's arguments
+    def checked(*args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - any kernel's arguments
         this = entry()
         try:
             given = form.bind_partial(*args, **kwargs).arguments
         except TypeError as error:
             raise OperatorError(f"{this.name}: {error}; allowed: {form}") from None
-        version = choose_version(this, given.get("opset", NEWEST_OPSET))
+        opset = given.get("opset", NEWEST_OPSET) if "opset" in this.extra_parameters() else None
+        version = choose_version(this, opset)
+        more: tuple[Array, ...] = given.pop(version.variadic, ())
         inputs = check_inputs(this, version, given)
         rest = {k: v for k, v in given.items() if k not in inputs}
         check_attributes(this, version, rest)
-        return kernel(**inputs, **rest)
+        if not version.variadic:
+            return kernel(**inputs, **rest)
+        return kernel(*inputs.values(), *check_more(this, version, more), **rest)
 
     return checked
 
@@ -132,7 +158,7 @@ def _refuse_incomplete(entry: Operator, form: Signature) -> None:
     attributes = {
         k: p.default
         for k, p in parameters.items()
-        if p.kind is Parameter.KEYWORD_ONLY and k not in EXTRA_PARAMETERS
+        if p.kind is Parameter.KEYWORD_ONLY and k not in entry.extra_parameters()
     }
     inputs = tuple(k for k, p in parameters.items() if p.kind is not Parameter.KEYWORD_ONLY)
     required = {
@@ -145,6 +171,7 @@ def _refuse_incomplete(entry: Operator, form: Signature) -> None:
         "attributes named as in ONNX, with its defaults": attributes == dict(newest.attributes),
         "versions in ascending order": sorted(v.since for v in entry.versions)
         == [v.since for v in entry.versions],
+        "formulas for its outputs": entry.elements and {*entry.elements} <= {*newest.outputs},
         "a name that is not taken": (entry.domain, entry.name) not in OPERATORS,
     }
     missing = [part for part, present in required.items() if not present]

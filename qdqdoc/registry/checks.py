@@ -8,10 +8,10 @@ import numpy as np
 
 from qdqdoc.errors import QdqdocError
 from qdqdoc.numerics.formats import Array, type_name
-from qdqdoc.registry.operator import pick
+from qdqdoc.registry.operator import REQUIRED, pick
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from qdqdoc.registry.operator import Operator, Version
 
@@ -38,6 +38,8 @@ def check_inputs(
     arrays: dict[str, Array | None] = {}
     bound: dict[str, tuple[str, str]] = {}
     for name, variable in version.inputs.items():
+        if name == version.variadic:
+            continue
         value = given.get(name)
         if value is None:
             if name not in version.optional:
@@ -57,9 +59,23 @@ def check_inputs(
     return arrays
 
 
+def check_more(operator: Operator, version: Version, given: Sequence[Any]) -> list[Array]:
+    """Return the tensors of a variadic input as arrays, after their types have been checked."""
+    arrays = [np.asarray(value) for value in given]
+    for position, array in enumerate(arrays):
+        kind = type_name(array.dtype)
+        if kind not in version.allowed(version.variadic):
+            where = f"{version.variadic}[{position}]"
+            refuse(operator.name, where, kind, _either(version, version.variadic))
+    return arrays
+
+
 def check_attributes(operator: Operator, version: Version, given: Mapping[str, Any]) -> None:
-    """Refuse an attribute that this version does not have yet, unless it has its default."""
+    """Refuse a missing attribute, and one that this version does not have yet."""
     newest = operator.versions[-1]
+    for name, default in version.attributes.items():
+        if default is REQUIRED and given.get(name) is None:
+            refuse(operator.name, name, "nothing", "a value: the attribute has no default")
     for name, value in given.items():
         if name in newest.attributes and name not in version.attributes:
             since = next(v.since for v in operator.versions if name in v.attributes)
@@ -68,8 +84,10 @@ def check_attributes(operator: Operator, version: Version, given: Mapping[str, A
                 refuse(operator.name, name, value, allowed)
 
 
-def choose_version(operator: Operator, opset: int) -> Version:
-    """Return the version that an opset import selects."""
+def choose_version(operator: Operator, opset: int | None) -> Version:
+    """Return the version that an opset import selects, the newest for ``None``."""
+    if opset is None or operator.domain:
+        return operator.versions[-1]
     first = operator.versions[0].since
     if opset < first:
         refuse(operator.name, "opset", opset, f"{first} or newer")

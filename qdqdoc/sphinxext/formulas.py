@@ -55,7 +55,7 @@ def find_operator(name: str) -> Operator:
     domain, _, short = name.rpartition("::")
     entry = OPERATORS.get((domain, short))
     if entry is None:
-        known = ", ".join(_full_name(*key) for key in OPERATORS)
+        known = ", ".join(known.full_name for known in OPERATORS.values())
         raise PageError(f"{name} is not a registered operator: {known}")
     return entry
 
@@ -70,14 +70,10 @@ def find_formula(operator: Operator, name: str) -> Formula:
 
 
 def slug(operator: Operator) -> str:
-    """Return an operator's name as it stands in labels: that of its kernel, with dashes."""
-    return operator.kernel.__name__.replace("_", "-")
+    """Return an operator's name as it stands in labels: domain and kernel, with dashes."""
+    return nodes.make_id(f"{operator.domain} {operator.kernel.__name__}")
 
 
 def formula_label(operator: Operator, name: str) -> str:
     """Return the label under which a formula can be referred to."""
     return nodes.make_id(f"{slug(operator)} {name}") if name else slug(operator)
-
-
-def _full_name(domain: str, name: str) -> str:
-    return f"{domain}::{name}" if domain else name

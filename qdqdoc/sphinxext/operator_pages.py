@@ -46,8 +46,8 @@ def page_file(operator: Operator) -> str:
 
 def page_text(operator: Operator) -> str:
     """Return the source of an operator's page: a heading and the directive that does the rest."""
-    full = f"{operator.domain}::{operator.name}" if operator.domain else operator.name
-    return f"# {operator.name}\n\n```{{qdq-operator}} {full}\n```\n"
+    title = f"{operator.name} ({operator.domain})" if operator.domain else operator.name
+    return f"# {title}\n\n```{{qdq-operator}} {operator.full_name}\n```\n"
 
 
 def _write(path: Path, text: str) -> None:

@@ -80,7 +80,7 @@ def _formulas(operator: Operator) -> Iterator[str]:
         if formula.when:
             yield from (f"Where {formula.when}:", "")
         label = formula_label(operator, formula.name)
-        yield f"```{{qdq-formula}} {operator.name} {formula.name}".rstrip()
+        yield f"```{{qdq-formula}} {operator.full_name} {formula.name}".rstrip()
         yield from (f":label: reference-{label}", "```", "")
     yield (
         "A circled operator is rounded once to float32, or to the type at its foot; "

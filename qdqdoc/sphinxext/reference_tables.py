@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdqdoc.numerics.formats import type_name
+from qdqdoc.registry import PROCESSORS, REQUIRED, UNWRITTEN
 from qdqdoc.sphinxext.scope import PageError
 from qdqdoc.tables import Code, Table
 
@@ -24,7 +25,7 @@ def overview(operators: Iterable[Operator]) -> Table:
     """Return one row for each operator: what is known of it, counted."""
     rows = tuple(
         (
-            Code(f"{entry.domain or 'ai.onnx'}::{entry.name}"),
+            Code(entry.full_name),
             ", ".join(str(version.since) for version in entry.versions),
             len(_kinds(entry)),
             len(entry.formulas),
@@ -80,6 +81,8 @@ def _types(operator: Operator, name: str) -> str:
 def _attribute(operator: Operator, name: str) -> str:
     since = next(v for v in operator.versions if name in v.attributes)
     default = operator.versions[-1].attributes[name]
+    if default is REQUIRED:
+        return f"{since.since}: required"
     return f"{since.since}: default {'none' if default is None else default}"
 
 
@@ -91,17 +94,25 @@ def differences(operator: Operator) -> Table:
 
 
 def _difference(operator: Operator, entry: Differs) -> tuple[Cell, ...]:
-    ours = operator.run(entry.call)
-    theirs = Code("refuses") if entry.theirs is None else Code(_values(entry.theirs))
-    if entry.theirs is not None and list(ours.reshape(-1)) == list(entry.theirs):
+    ours = operator.run(entry.call)[0]
+    if isinstance(entry.theirs, tuple) and list(ours.reshape(-1)) == list(entry.theirs):
         raise PageError(f"{operator.name}: {entry.call.name}: there is no difference any more")
+    on = f", {PROCESSORS[entry.processor]}" if entry.processor else ""
     return (
-        f"{entry.peer} {entry.version}",
+        f"{entry.peer} {entry.version}{on}",
         Code(_call(entry.call)),
-        theirs,
+        _theirs(entry),
         Code(_values(ours.reshape(-1))),
         entry.why,
         entry.specification,
+    )
+
+
+def _theirs(entry: Differs) -> Cell:
+    if entry.theirs is None:
+        return Code("refuses")
+    return (
+        "memory that it never wrote" if entry.theirs == UNWRITTEN else Code(_values(entry.theirs))
     )
 
 
@@ -109,13 +120,19 @@ def vectors(operator: Operator) -> Table:
     """Return the names of the vectors with the opset and the shapes of their inputs."""
     rows = []
     for call in operator.vectors():
-        inputs = ", ".join(f"{name} {_kind(value)}" for name, value in call.inputs.items())
+        tensors = [*call.inputs.items(), *((operator.versions[-1].variadic, t) for t in call.more)]
+        inputs = ", ".join(f"{name} {_kind(value)}" for name, value in tensors)
         rows.append((call.name, call.opset, Code(inputs)))
     return Table(columns=("vector", "opset", "inputs"), rows=tuple(rows))
 
 
 def _call(call: Call) -> str:
-    given = [*_arguments(call.inputs.items()), *_arguments(call.attributes.items())]
+    more = enumerate(call.more)
+    given = [
+        *_arguments(call.inputs.items()),
+        *_arguments((f"[{k}]", value) for k, value in more),
+        *_arguments(call.attributes.items()),
+    ]
     return ", ".join([*given, f"opset={call.opset}"])
 
 

@@ -20,6 +20,7 @@ from qdqdoc.numerics.layout import AUTO_PAD, taps
 from qdqdoc.numerics.products import Overflow, accumulate, integer_conv
 from qdqdoc.numerics.rounding import divide, multiply, requantize
 from qdqdoc.registry import Call, Differs, Element, Version, operator, refuse
+from qdqdoc.registry.ties import products
 from qdqdoc.registry.window import window
 
 if TYPE_CHECKING:
@@ -261,6 +262,10 @@ DIFFERS = (
         None,
         "SAME padding and dilation are not taken together.",
         "The output has ceil(input / stride) positions.",
+        lambda call: (
+            "SAME" in call.attributes.get("auto_pad", "")
+            and max(call.attributes.get("dilations", [1])) > 1
+        ),
     ),
 )
 
@@ -273,6 +278,7 @@ DIFFERS = (
     vectors=vectors,
     element=element,
     differs=DIFFERS,
+    ties=products(("x", "w"), ((1, 1, -1), (-1, 1, 1))),
 )
 def qlinear_conv(
     x: Array,

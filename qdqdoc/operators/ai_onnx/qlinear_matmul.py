@@ -8,6 +8,7 @@ multiplier, the accumulator is multiplied by it, rounded half to even, and the z
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,18 @@ from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import DTYPES, Array, is_integer, tensor, type_name
 from qdqdoc.numerics.products import Overflow, accumulate, float8_matmul, integer_matmul
 from qdqdoc.numerics.rounding import divide, f32, multiply, requantize
-from qdqdoc.registry import NEWEST_OPSET, PEERS, Call, Differs, Element, Version, operator, refuse
+from qdqdoc.registry import (
+    NEWEST_OPSET,
+    PEERS,
+    UNWRITTEN,
+    Call,
+    Differs,
+    Element,
+    Version,
+    operator,
+    refuse,
+)
+from qdqdoc.registry.ties import products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,34 +77,26 @@ SETS = {"K": "positions along the inner dimension"}
 TYPES = {"T": "type of `y`"}
 MULTIPLIER = "m = f32(f32(f32(s_a) * f32(s_b)) / f32(s_y))\n"
 
-TO_INTEGER = Formula(
+_rule = partial(Formula, symbols=SYMBOLS, sets=SETS, types=TYPES)
+TO_INTEGER = _rule(
     MULTIPLIER
     + "acc = wrap32(sum((a[k] - z_a) * (b[k] - z_b) for k in K))\n"
     + "y = saturate(rint(f32(f32(acc) * m)) + z_y)",
-    symbols=SYMBOLS,
-    sets=SETS,
-    types=TYPES,
     name="integers",
     when="all three matrices hold integers",
 )
-MIXED_TO_INTEGER = Formula(
+MIXED_TO_INTEGER = _rule(
     MULTIPLIER
     + "acc = f32(sum((a[k] - z_a) * (b[k] - z_b) for k in K))\n"
     + "y = saturate(rint(f32(acc * m)) + z_y)",
-    symbols=SYMBOLS,
-    sets=SETS,
-    types=TYPES,
     name="float8 to integers",
     when="`a` or `b` holds float8 and `y` holds integers",
 )
-TO_FLOAT8 = Formula(
+TO_FLOAT8 = _rule(
     MULTIPLIER
     + "acc = f32(sum((a[k] - z_a) * (b[k] - z_b) for k in K))\n"
     + "v = f32(f32(acc * m) + z_y)\n"
     + "y = T(clip(v, lowest(T), highest(T)))",
-    symbols=SYMBOLS,
-    sets=SETS,
-    types=TYPES,
     name="to float8",
     when="`y` holds float8",
 )
@@ -248,6 +252,7 @@ _PER_ROW = replace(
         "a_zero_point": tensor("int8", [0] * 8),
     },
 )
+_EMPTY = _call(_COLUMN[:, :0], _UNIT[:0], "int8", (1, 1, 1), (0, 0, 5), "nothing to sum")
 _SIGNS = _call(_COLUMN, tensor("uint8", [[1]]), "int8", (1, 1, 1), (0, 0, 0), "int8 by uint8")
 
 DIFFERS = (
@@ -272,8 +277,17 @@ DIFFERS = (
             None,
             "A vector of scales for the rows of a is refused.",
             "a may have a scale per row.",
+            lambda call: call.inputs["a_scale"].size > 1,
         )
         for peer in PEERS
+    ),
+    Differs(
+        "onnxruntime",
+        _EMPTY,
+        UNWRITTEN,
+        "With nothing to sum, the result is memory that was never written.",
+        "A sum of nothing is 0.",
+        lambda call: call.inputs["a"].shape[-1] == 0,
     ),
     Differs(
         "onnxruntime",
@@ -293,6 +307,7 @@ DIFFERS = (
     vectors=vectors,
     element=element,
     differs=DIFFERS,
+    ties=products(("a", "b"), ((-1, 1), (1, -1))),
 )
 def qlinear_matmul(
     a: Array,
@@ -340,7 +355,6 @@ def qlinear_matmul(
     -----
     Scales of float16 and bfloat16 are taken to float32 first. Sums of float8 products are rounded
     once to float32; no runtime that we know computes them, so the formula is their only witness.
-    With K = 0 every sum is 0; onnxruntime 1.32 then returns memory that it never wrote.
 
     Examples
     --------

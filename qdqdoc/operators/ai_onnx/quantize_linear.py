@@ -8,7 +8,8 @@ the type of ``y_scale`` (float32 for an int32 or float8e8m0 scale, types in whic
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,9 +43,10 @@ from qdqdoc.registry.granularity import (
     granularity_cases,
     parameter_index,
 )
+from qdqdoc.registry.ties import quotients
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NAME = "QuantizeLinear"
 FLOATS = ("float32", "float16", "bfloat16", "int32")
@@ -94,24 +96,17 @@ SYMBOLS = {
 }
 TYPES = {"C": "type of the division", "T": "type of `y`"}
 
-TO_INTEGER = Formula(
-    "y = saturate(rint(C(C(x) / C(s))) + z)",
-    symbols=SYMBOLS,
-    types=TYPES,
-    name="integers",
-    when="`y` holds integers",
+_rule = partial(Formula, symbols=SYMBOLS, types=TYPES)
+TO_INTEGER = _rule(
+    "y = saturate(rint(C(C(x) / C(s))) + z)", name="integers", when="`y` holds integers"
 )
-TO_FLOAT = Formula(
+TO_FLOAT = _rule(
     "v = f32(C(C(x) / C(s)) + z)\ny = T(clip(v, lowest(T), highest(T)))",
-    symbols=SYMBOLS,
-    types=TYPES,
     name="floats",
     when="`y` holds floats that saturate: float8 with `saturate` 1, float4, float6",
 )
-TO_FLOAT8_OPEN = Formula(
+TO_FLOAT8_OPEN = _rule(
     "y = T(f32(C(C(x) / C(s)) + z))",
-    symbols=SYMBOLS,
-    types=TYPES,
     name="floats, not saturated",
     when="`y` holds float8 and `saturate` is 0: what is too large becomes infinite or NaN",
 )
@@ -147,13 +142,8 @@ def _float_vectors(kind: str) -> Iterator[Call]:
     x = np.concatenate([near, -near, small, np.arange(-4, 5) * tensor("float32", 0.3125), [0]])
     for saturate in (1, 0):
         for zero in (0, 1):
-            inputs = {
-                "x": f32(x),
-                "y_scale": tensor("float32", 1),
-                "y_zero_point": np.array(zero, dtype),
-            }
-            name = f"{kind} z={zero} saturate={saturate}"
-            yield Call(name=name, inputs=inputs, attributes={"saturate": saturate})
+            name, shift = f"{kind} z={zero} saturate={saturate}", np.array(zero, dtype)
+            yield _case(name, f32(x), tensor("float32", 1), shift, 28, saturate=saturate)
     special = tensor("float32", [np.inf, -np.inf, np.nan])
     inputs = {"x": special, "y_scale": tensor("float32", 0.5)}
     number = ONNX_TYPE[kind]
@@ -172,9 +162,8 @@ def _layout_vectors() -> Iterator[Call]:
     for odd in (0, np.inf, 1e-45):
         yield _case(f"scale {odd}", x, tensor("float32", odd), tensor("int8", 3))
     yield Call(name="empty", inputs={"x": x[:, :0], "y_scale": tensor("float32", 0.25)})
-    yield Call(
-        name="a scalar", inputs={"x": x[1, 1, 1], "y_scale": tensor("float32", 0.25)}, opset=10
-    )
+    scalar = {"x": x[1, 1, 1], "y_scale": tensor("float32", 0.25)}
+    yield Call(name="a scalar", inputs=scalar, opset=10)
 
 
 def _compute_type_vectors() -> Iterator[Call]:
@@ -196,6 +185,19 @@ def _case(
 ) -> Call:
     inputs = {"x": x, "y_scale": scale, "y_zero_point": zero}
     return Call(name=name, inputs=inputs, attributes=attributes, opset=opset)
+
+
+def ties() -> Iterator[Call]:
+    """Yield quotients on and beside ties, for each division; and a sweep of all floats."""
+    for opset in (10, 19, 21, 25):
+        for kind in pick(VERSIONS, opset).allowed("y"):
+            for float_type in ("float32", "float16") if opset > V13.since else ("float32",):
+                if is_integer(DTYPES[kind]):
+                    yield from quotients(kind, float_type, opset)
+    every = np.arange(0, 2**32, 16411, dtype=np.uint32).view(np.float32)
+    for kind in FLOAT8:
+        yield _case(f"sweep {kind}", every, _ONE, tensor(kind, 0), 21)
+        yield _case(f"open sweep {kind}", every, _ONE, tensor(kind, 0), 21, saturate=0)
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
@@ -250,10 +252,31 @@ _ABOVE_E5M2 = tensor("float32", [61439, 61440, 65535, 65536])
 _E4M3 = _case("E4M3FN", _ABOVE_E4M3, _ONE, tensor("float8e4m3fn", 0), saturate=0)
 _E5M2 = _case("E5M2", _ABOVE_E5M2, _ONE, tensor("float8e5m2", 0), saturate=0)
 _NAN4 = _case("float4 NaN", tensor("float32", [np.nan]), _ONE, tensor("float4e2m1", 0))
+_BFLOAT16 = _case("in bfloat16", _ONE, _ONE, tensor("int8", 0), precision=ONNX_TYPE["bfloat16"])
 _NANS = (np.nan, np.nan)
 _IGNORED = "The zero point is ignored."
 _ADDED = "The formula is the same for all types: the zero point is added."
 _OPEN = "Not saturated, what rounds beyond the largest value is NaN in E4M3FN, infinite in E5M2."
+
+
+def _has_zero_point(call: Call) -> bool:
+    zero = call.inputs.get("y_zero_point")
+    is_float8 = zero is not None and type_name(zero.dtype) in FLOAT8
+    return is_float8 and bool(f32(zero).any())
+
+
+def _in_band(kind: str, low: float, high: float) -> Callable[[Call], Any]:
+    def covers(call: Call) -> Any:  # noqa: ANN401 - a mask, or nothing at all
+        target = _target(
+            call.inputs.get("y_zero_point"), call.attributes.get("output_dtype", 0), call.opset
+        )
+        if call.attributes.get("saturate", 1) or target != kind:
+            return False
+        v = np.abs(divide(call.inputs["x"], call.inputs["y_scale"], np.float32))
+        return (low <= v) & (v < high)
+
+    return covers
+
 
 DIFFERS = (
     Differs(
@@ -279,9 +302,31 @@ DIFFERS = (
     ),
     Differs("onnx", _NAN4, (0,), "A zero comes out.", "NaN is cast to the largest value."),
     Differs("onnx", _SHIFTED, (1,), _IGNORED, _ADDED),
-    Differs("onnxruntime", _SHIFTED, (1,), _IGNORED, _ADDED),
-    Differs("onnxruntime", _E4M3, (448, *_NANS, 448, 448, np.nan), "Some stay finite.", _OPEN),
-    Differs("onnxruntime", _E5M2, (57344, *_NANS, np.inf), "Some become NaN.", _OPEN),
+    Differs("onnxruntime", _SHIFTED, (1,), _IGNORED, _ADDED, _has_zero_point),
+    Differs(
+        "onnxruntime",
+        _E4M3,
+        (448, *_NANS, 448, 448, np.nan),
+        "Some stay finite.",
+        _OPEN,
+        _in_band("float8e4m3fn", 480, 496),
+    ),
+    Differs(
+        "onnxruntime",
+        _E5M2,
+        (57344, *_NANS, np.inf),
+        "Some become NaN.",
+        _OPEN,
+        _in_band("float8e5m2", 61440, 65536),
+    ),
+    Differs(
+        "onnxruntime",
+        _BFLOAT16,
+        None,
+        "A division in bfloat16 is refused.",
+        "precision may be float32, float16 or bfloat16.",
+        lambda call: call.attributes.get("precision") == ONNX_TYPE["bfloat16"],
+    ),
 )
 
 
@@ -293,6 +338,7 @@ DIFFERS = (
     vectors=vectors,
     element=element,
     differs=DIFFERS,
+    ties=ties,
 )
 def quantize_linear(
     x: Array,

@@ -1,0 +1,1 @@
+"""Operators of com.microsoft, onnxruntime's own domain, one file each."""

@@ -16,7 +16,7 @@ from formulas import CONV, formula, value
 
 from qdqdoc.formula import FormulaError, Interval, agrees
 from qdqdoc.formula.rounding import POINTS
-from qdqdoc.formula.transcendental import exp, log
+from qdqdoc.formula.transcendental import exp, log, sqrt
 
 F32 = np.float32
 HALF = Fraction(1, 2)
@@ -218,8 +218,8 @@ def test_infinities_pass_through_sums_of_any_order() -> None:
 # exp and log --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", ["exp", "log"])
-def test_exp_and_log_have_150_bits(function: str) -> None:
+@pytest.mark.parametrize("function", ["exp", "log", "sqrt"])
+def test_real_functions_have_150_bits(function: str) -> None:
     rng = seeded()
     with localcontext() as context:
         context.prec = 200
@@ -228,11 +228,13 @@ def test_exp_and_log_have_150_bits(function: str) -> None:
             if function == "exp":
                 x *= rng.choice((-1, 1))
                 got = exp(x)
+            elif function == "sqrt":
+                got = sqrt(x)
             else:
                 x = rng.choice((x, 1 + x / 2**40, 1 - x / 2**150))
                 got = log(x)
             decimal = Decimal(x.numerator) / Decimal(x.denominator)
-            wanted = Fraction(decimal.exp() if function == "exp" else decimal.ln())
+            wanted = Fraction(getattr(decimal, {"log": "ln"}.get(function, function))())
             assert abs(Fraction(got) - wanted) <= abs(wanted) * Fraction(1, 2**150)
 
 
@@ -252,9 +254,15 @@ def test_exp_and_log_have_150_bits(function: str) -> None:
         ("f32(log(x))", math.inf, math.inf),
         ("f32(log(x))", -math.inf, math.nan),
         ("f32(log(x))", math.nan, math.nan),
+        ("f32(sqrt(x))", 0, 0),
+        ("f32(sqrt(x))", Fraction(9, 4), Fraction(3, 2)),
+        ("f32(sqrt(x))", -1, math.nan),
+        ("f32(sqrt(x))", math.inf, math.inf),
+        ("f32(sqrt(x))", -math.inf, math.nan),
+        ("f32(sqrt(x))", Fraction(1, 2**200), Fraction(1, 2**100)),
         ("f64(1 / (1 + exp(-x)))", 0, HALF),
         ("f32(log(exp(x)))", Fraction(1, 3), POINTS["f32"].round(Fraction(1, 3))),
     ],
 )
-def test_exp_and_log_at_their_ends(text: str, x: float, expected: float) -> None:
+def test_real_functions_at_their_ends(text: str, x: float, expected: float) -> None:
     assert agrees(value(text, x=x), expected)

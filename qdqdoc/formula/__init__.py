@@ -13,7 +13,8 @@ rounding points    ``f64 f32 f16 bf16 f8e4m3fn f8e5m2 f8e4m3fnuz f8e5m2fnuz f4e2
 to integers        ``rint`` (half to even), ``floor``
 ranges             ``saturate`` clips to type T (nan: lowest), ``saturate_int8`` and its like to a
                    named type; ``wrap32`` is modulo 2**32 into int32; ``lowest(T)``, ``highest(T)``
-functions          ``abs min max clip``; ``exp log`` are real and stand inside a rounding point
+functions          ``abs min max clip``; ``exp log sqrt`` are real and stand inside a rounding
+                   point
 choice             ``a if x < y and z != 0 else b``; only the taken branch is evaluated
 reductions         ``sum min max(e for k in K)`` exact; ``sum_f32`` starts at 0 and rounds after
                    each addition, in the order of K; ``anysum_f32``: any order, an interval

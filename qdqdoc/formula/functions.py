@@ -7,7 +7,7 @@ from functools import partial, reduce
 from typing import TYPE_CHECKING, Final
 
 from qdqdoc.formula.rounding import POINTS, TYPES, Exact, IntegerType, floor, rint, saturate, wrap
-from qdqdoc.formula.transcendental import exp, log
+from qdqdoc.formula.transcendental import exp, log, sqrt
 from qdqdoc.formula.values import Inner, add, any_order_sum, clip, largest, magnitude, smallest
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ UNARY: Final[dict[str, Callable[[Exact], Exact]]] = {
     "abs": magnitude,
     "exp": exp,
     "log": log,
+    "sqrt": sqrt,
 }
 """Other functions of one argument."""
 

@@ -14,7 +14,7 @@ SATURATIONS: Final = tuple(
 )
 
 ARITIES: Final[dict[str, tuple[int, int | None]]] = {
-    **dict.fromkeys((*POINTS, "rint", "floor", "abs", "exp", "log"), (1, 1)),
+    **dict.fromkeys((*POINTS, "rint", "floor", "abs", "exp", "log", "sqrt"), (1, 1)),
     **dict.fromkeys(("saturate", *SATURATIONS, "wrap32"), (1, 1)),
     "clip": (3, 3),
     "min": (2, None),

@@ -180,6 +180,8 @@ class Writer:
         inner = ", ".join(map(self.text, arguments))
         if function == "exp":
             return f"e^{{{inner}}}", _TIGHT
+        if function == "sqrt":
+            return f"\\sqrt{{{inner}}}", _ATOM
         if function in _FENCES:
             left, right = _FENCES[function]
             return _fenced(left, inner, right), _ATOM

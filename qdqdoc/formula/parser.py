@@ -313,7 +313,7 @@ class _Parser:
         return tree.Call(name, arguments)
 
     def check_use(self, node: ast.Call, name: str) -> None:
-        if name in ("exp", "log") and not self.rounded:
+        if name in ("exp", "log", "sqrt") and not self.rounded:
             raise self.error(
                 node, f"{name} is a real function: put it inside a rounding point, f32(...)"
             )

@@ -1,7 +1,7 @@
-"""``exp`` and ``log`` of rationals to more than 150 significant bits, in integers.
+"""``exp``, ``log`` and ``sqrt`` of rationals to more than 150 significant bits, in integers.
 
-They are real functions whose values no rational equals (but exp(0) and log(1)), so a formula has to
-round them; with this many bits every format's rounding is decided, ties never occur.
+The first two are real functions whose values no rational equals (but exp(0) and log(1)), so a
+formula has to round them; with this many bits every format's rounding is decided, ties never occur.
 """
 
 from __future__ import annotations
@@ -73,6 +73,26 @@ def log(value: Exact) -> Exact:
     if value / Fraction(2) ** twos > Fraction(4, 3):
         twos += 1  # so that a value just below 1 is not the difference of two logarithms
     return _two_artanh(value / Fraction(2) ** twos) + twos * Fraction(_ln2(), _ONE)
+
+
+def sqrt(value: Exact) -> Exact:
+    """Return the square root, exact where it is rational; nan of what is negative.
+
+    >>> float(sqrt(2)), sqrt(Fraction(9, 4)), sqrt(-1)
+    (1.4142135623730951, Fraction(3, 2), nan)
+    """
+    if isinstance(value, float):
+        return INF if value > 0 else NAN
+    if value < 0:
+        return NAN
+    fraction = Fraction(value)
+    roots = [math.isqrt(part) for part in (fraction.numerator, fraction.denominator)]
+    if [root**2 for root in roots] == [fraction.numerator, fraction.denominator]:
+        return Fraction(*roots)
+    # Bits enough for any size; the last one says that the root goes on, so that it is no tie.
+    bits = _BITS + max(0, fraction.denominator.bit_length() - fraction.numerator.bit_length())
+    root = math.isqrt((fraction.numerator << 2 * bits) // fraction.denominator)
+    return Fraction(2 * root + 1, 2 << bits)
 
 
 def _two_artanh(mantissa: int | Fraction) -> Fraction:

@@ -178,3 +178,35 @@ def f32_of_ratio(numerator: int, bits: int) -> np.float32:
     value = np.ldexp(np.float64(kept), extra - bits)
     with np.errstate(over="ignore"):
         return np.float32(np.copysign(value, numerator))
+
+
+def fma(a: Array, b: Array, c: Array) -> Array:
+    """Compute a * b + c of float32 with one rounding to float32: a fused multiply-add.
+
+    The product is exact in float64. The sum is rounded to odd there, so that the rounding to
+    float32 still sees on which side of a tie the exact value is :cite:p:`boldo2008`.
+
+    >>> a, c = np.float32(4097), np.float32(-(4097**2) + 1)
+    >>> fma(a, a, c), multiply(a, a) + c
+    (array(1., dtype=float32), np.float32(0.0))
+    """
+    with np.errstate(all="ignore"):
+        product = np.asarray(a, np.float64) * np.asarray(b, np.float64)
+        addend = np.asarray(c, np.float64)
+        total = product + addend
+        part = total - product
+        error = (product - (total - part)) + (addend - part)
+        even = total.view(np.int64) & 1 == 0
+        step = np.where(np.signbit(error) == np.signbit(total), 1, -1)
+        inexact = (error != 0) & np.isfinite(total) & np.isfinite(error) & even
+        odd = total.view(np.int64) + np.where(inexact, step, 0)
+        return f32(odd.view(np.float64))
+
+
+def hold(values: Array, low: float, high: float) -> Array:
+    """Round to float32 and hold within a range; NaN stays.
+
+    >>> hold(np.float64([-3, 0.5, np.nan]), -1, 1)
+    array([-1. ,  0.5,  nan], dtype=float32)
+    """
+    return np.clip(f32(values), np.float32(low), np.float32(high))

@@ -1,0 +1,127 @@
+"""Functions that no processor computes alike, defined here so that every machine gives one answer.
+
+``exp`` and ``log`` are rounded correctly: the real value, once, to float32. ``logistic`` and
+``tanh`` are the rational approximations that onnxruntime evaluates :cite:p:`ort-mlas`, step by
+step in float32 with fused multiply-adds.
+"""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qdqdoc.numerics.rounding import f32, fma, hold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qdqdoc.numerics.formats import Array
+
+_DIGITS = Context(prec=60)
+_DOUBT = 2.0**-48
+"""No library's float64 is relatively further off than this; most are within 2**-52."""
+
+
+def exp(values: Array) -> Array:
+    """Round e to the power of each float64 correctly to float32.
+
+    >>> exp(np.float64([0, 1, -200, 100]))
+    array([1.       , 2.7182817, 0.       ,       inf], dtype=float32)
+    """
+    with np.errstate(all="ignore"):
+        near = np.exp(np.asarray(values, np.float64))
+    return _rounded(near, values, _DIGITS.exp)
+
+
+def log(values: Array) -> Array:
+    """Round the natural logarithm of each float64 correctly to float32.
+
+    >>> log(np.float64([1, 10, 0, -1]))
+    array([0.       , 2.3025851,      -inf,       nan], dtype=float32)
+    """
+    with np.errstate(all="ignore"):
+        near = np.log(np.asarray(values, np.float64))
+    return _rounded(near, values, _DIGITS.ln)
+
+
+def _rounded(near: Array, values: Array, exact: Callable[[Decimal], Decimal]) -> Array:
+    """Round approximations; decide in 60 digits where they are too close to a boundary."""
+    with np.errstate(all="ignore"):
+        low, high = f32(near * (1 - _DOUBT)), f32(near * (1 + _DOUBT))
+        result = np.array(f32(near))
+    arguments = np.asarray(values, np.float64)
+    for place in zip(*np.nonzero((low != high) & np.isfinite(near)), strict=True):
+        value = Fraction(exact(Decimal(float(arguments[place]))))
+        ends = sorted((float(low[place]), float(high[place])))
+        # Neither function reaches the middle of two floats: no rational argument but 0 and 1 does.
+        middle = (Fraction(ends[0]) + Fraction(ends[1])) / 2
+        result[place] = ends[0] if value < middle else ends[1]
+    return result
+
+
+_LOGISTIC_NUMERATOR = (
+    4.37031012579801e-11,
+    1.15627324459942e-07,
+    6.08574864600143e-05,
+    8.51377133304701e-03,
+    2.48287947061529e-01,
+)
+_LOGISTIC_DENOMINATOR = (
+    6.10247389755681e-13,
+    5.76102136993427e-09,
+    6.29106785017040e-06,
+    1.70198817374094e-03,
+    1.16817656904453e-01,
+    9.93151921023180e-01,
+)
+_TANH_NUMERATOR = (
+    -2.76076847742355e-16,
+    2.00018790482477e-13,
+    -8.60467152213735e-11,
+    5.12229709037114e-08,
+    1.48572235717979e-05,
+    6.37261928875436e-04,
+    4.89352455891786e-03,
+)
+_TANH_DENOMINATOR = (
+    1.19825839466702e-06,
+    1.18534705686654e-04,
+    2.26843463243900e-03,
+    4.89352518554385e-03,
+)
+
+
+def logistic(values: Array) -> Array:
+    """Approximate 1 / (1 + exp(-v)) of float32 as onnxruntime does; NaN stays.
+
+    >>> logistic(np.float32([0, 1, -20, np.inf]))
+    array([0.5      , 0.7310586, 0.       , 1.       ], dtype=float32)
+    """
+    v = hold(values, -18, 18)
+    ratio = _ratio(v, _LOGISTIC_NUMERATOR, _LOGISTIC_DENOMINATOR)
+    return hold(ratio + np.float32(0.5), 0, 1)
+
+
+def tanh(values: Array) -> Array:
+    """Approximate the hyperbolic tangent of float32 as onnxruntime does; NaN stays.
+
+    >>> tanh(np.float32([0, 1, -20, np.inf]))
+    array([ 0.       ,  0.7615942, -1.       ,  1.       ], dtype=float32)
+    """
+    return _ratio(hold(values, -9, 9), _TANH_NUMERATOR, _TANH_DENOMINATOR)
+
+
+def _ratio(v: Array, numerator: Sequence[float], denominator: Sequence[float]) -> Array:
+    """Odd polynomial over even polynomial, each by Horner's rule with fused multiply-adds."""
+    square = v * v
+    return np.asarray(v * _horner(square, numerator) / _horner(square, denominator))
+
+
+def _horner(square: Array, coefficients: Sequence[float]) -> Array:
+    value = f32(coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = fma(value, square, f32(coefficient))
+    return value

@@ -207,11 +207,14 @@ class Operator:
         own = self.versions[-1].attributes
         return tuple(name for name in EXTRA_PARAMETERS if name not in own)
 
+    def takes(self) -> frozenset[str]:
+        """Names of all parameters of the kernel."""
+        return frozenset(signature(self.kernel).parameters)
+
     def run(self, call: Call) -> tuple[Array, ...]:
         """Run the kernel on a call; the result has one array for each output."""
-        known = signature(self.kernel).parameters
-        extra = {"opset": call.opset} if "opset" in self.extra_parameters() else {}
-        extra = {k: v for k, v in extra.items() if k in known}
+        versioned = "opset" in self.takes() and "opset" in self.extra_parameters()
+        extra = {"opset": call.opset} if versioned else {}
         given, positional = dict(call.inputs), []
         if call.more:
             fixed = [name for name in self.versions[-1].inputs if name in given]

@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import onnx
 from onnx.backend import base
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
@@ -30,6 +29,8 @@ from qdqdoc.registry import NEWEST_OPSET, Call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import onnx
 
     from qdqdoc.numerics.formats import Array
     from qdqdoc.registry import Operator

@@ -62,11 +62,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == FURTHEST:
-                operator, version, distance = value  # type: ignore[misc]  # written above
+                operator, version, distance = value
                 key = (operator, version)
                 furthest[key] = max(furthest[key], distance)
             elif name == COMPARED:
-                operator, version, witness, count, within, differing = value  # type: ignore[misc]
+                operator, version, witness, count, within, differing = value
                 row = counts[operator, version]
                 row[witness] += count
                 row["within"] += within

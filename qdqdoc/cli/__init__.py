@@ -19,6 +19,11 @@ FRONT_DOOR = {
     "annotate": "Draw an operations document as diagrams.",
 }
 
+MORE = {
+    "conformance": "Write the vectors of every operator as files.",
+}
+COMMANDS = FRONT_DOOR | MORE
+
 EXTRAS = {"onnx": "extract", "google": "extract", "graphviz": "annotate", "pygraphviz": "annotate"}
 """Which extra brings a package that a command may miss."""
 
@@ -30,18 +35,19 @@ class _Commands(click.Group):
     """Commands in the order in which people need them, each loaded when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(FRONT_DOOR)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        if cmd_name not in FRONT_DOOR:
+        if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"qdqdoc.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """List the commands without importing what they need."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(FRONT_DOOR.items()))
+        for title, commands in (("Commands", FRONT_DOOR), ("More commands", MORE)):
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
 
 
 @click.command(

@@ -1,0 +1,121 @@
+"""The vectors of every operator as files, for people without Python.
+
+One folder for each operator, version and case, and a ``manifest.json`` that describes every part:
+raw little-endian bytes as ONNX stores them, the same values as ``.npy``, and the sha256 of both.
+Cases that the specification forbids are there too, with no outputs: an implementation must reject
+them. The same bytes on every run, and on every machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qdqdoc import __version__
+from qdqdoc.conformance.cases import Case, cases
+from qdqdoc.conformance.parts import part, write_part
+from qdqdoc.errors import QdqdocError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FLOOR", "FORMAT", "Case", "ConformanceError", "cases", "schema", "write"]
+
+FORMAT = "qdqdoc-conformance-1"
+MANIFEST, SCHEMA = "manifest.json", "conformance.schema.json"
+FLOOR = 1000
+"""Fewer cases than this are no pack: something was lost on the way, and that is an error."""
+
+
+class ConformanceError(QdqdocError):
+    """A pack cannot be written here, or is not whole."""
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a manifest."""
+    text = files(__package__).joinpath(SCHEMA).read_text(encoding="utf-8")
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+def write(folder: Path, progress: Callable[[int, int], None] | None = None) -> int:
+    """Write the pack into a new or empty folder; return the number of cases.
+
+    ``progress`` is told how many cases are written, of how many. Either the whole pack is there
+    in the end, or nothing is.
+
+    Raises
+    ------
+    ConformanceError
+        If the folder holds anything already, or there are fewer than :data:`FLOOR` cases.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConformanceError(f"{folder}: found something, allowed: a new or an empty folder")
+    every = [*cases()]
+    if len(every) < FLOOR:
+        raise ConformanceError(f"found {len(every)} cases, allowed: {FLOOR} or more")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        entries = []
+        for number, case in enumerate(every, 1):
+            entries.append(_write_case(made, case))
+            if progress is not None:
+                progress(number, len(every))
+        manifest = {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "made_by": f"qdqdoc {__version__}",
+            "case_count": len(entries),
+            "cases": entries,
+        }
+        _write_json(made / MANIFEST, manifest)
+        _write_json(made / SCHEMA, schema())
+        made.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        made.replace(folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return len(every)
+
+
+def _write_json(path: Path, content: object) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _write_case(root: Path, case: Case) -> dict[str, Any]:
+    folder = root / case.path
+    folder.mkdir(parents=True)
+    entry: dict[str, Any] = {
+        "path": case.path,
+        "domain": case.operator.domain or "ai.onnx",
+        "operator": case.operator.name,
+        "since_version": case.since,
+        "opset": case.opset,
+        "expect": "rejection" if case.rejection else "values",
+        "contract": "qdq",
+        "attributes": dict(case.call.attributes),
+        "inputs": [part(f"input_{k}", name, a) for k, (name, a) in enumerate(case.inputs)],
+    }
+    arrays = [array for _, array in case.inputs]
+    if case.rejection:
+        entry["rejection"] = case.rejection
+    else:
+        outputs = [part(f"output_{k}", name, a) for k, (name, a) in enumerate(case.outputs)]
+        arrays += [array for _, array in case.outputs]
+        entry["outputs"] = outputs
+        for bound, unit in case.bounds():
+            held = next(output for output in outputs if output["name"] == bound.output)
+            measure = part(f"{held['npy']['file'].removesuffix('.npy')}_unit", "unit", unit)
+            held["bound"] = {"ulp": bound.ulp, "why": bound.why, "unit": measure}
+            write_part(folder, measure, unit)
+    for described, array in zip([*entry["inputs"], *entry.get("outputs", ())], arrays, strict=True):
+        write_part(folder, described, array)
+    return entry

@@ -1,0 +1,94 @@
+"""One tensor of a case: raw bytes as ONNX stores them, a .npy, and what describes both."""
+
+from __future__ import annotations
+
+import io
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+
+from qdqdoc.numerics.formats import is_integer, type_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qdqdoc.numerics.formats import Array
+
+_WHOLE_BYTE = 8
+
+
+def bits(array: Array) -> int:
+    """Return the width of one value in bits.
+
+    >>> bits(np.zeros(1, ml_dtypes.uint4)), bits(np.zeros(1, np.float16)), bits(np.zeros(1, bool))
+    (4, 16, 8)
+    """
+    if array.dtype.kind in "biufc":
+        return 8 * array.dtype.itemsize
+    limits = ml_dtypes.iinfo if is_integer(array.dtype) else ml_dtypes.finfo
+    return int(limits(array.dtype).bits)  # type: ignore[no-untyped-call]  # it has no types
+
+
+def raw(array: Array) -> bytes:
+    """Return the bytes of ONNX's ``raw_data``: little-endian, narrow values packed from bit 0.
+
+    >>> raw(np.array([1, -1, 3], ml_dtypes.int4)).hex(), raw(np.array([1, 258], np.int16)).hex()
+    ('f103', '01000201')
+    """
+    stored = storage(array)
+    width = bits(array)
+    if width >= _WHOLE_BYTE:
+        return stored.tobytes()
+    each = np.unpackbits(stored.reshape(-1, 1).view(np.uint8), axis=1, bitorder="little")
+    return np.packbits(each[:, :width].reshape(-1), bitorder="little").tobytes()
+
+
+def storage(array: Array) -> Array:
+    """Return the values in a type that every reader of .npy knows.
+
+    Integers of less than a byte become bytes of the same value; floats that NumPy has not become
+    unsigned integers of the same bits.
+
+    >>> storage(np.array([-8], ml_dtypes.int4)), storage(np.array([1], ml_dtypes.bfloat16))
+    (array([-8], dtype=int8), array([16256], dtype=uint16))
+    """
+    if array.dtype.kind in "biufc":
+        return array.astype(array.dtype.newbyteorder("<"))
+    if is_integer(array.dtype):
+        signed = type_name(array.dtype).startswith("int")
+        return array.astype(np.int8 if signed else np.uint8)
+    width = array.dtype.itemsize
+    return (
+        np.ascontiguousarray(array).view(f"<u{width}" if width > 1 else "u1").reshape(array.shape)
+    )
+
+
+def npy(array: Array) -> bytes:
+    """Return a .npy file."""
+    file = io.BytesIO()
+    np.save(file, storage(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def part(stem: str, name: str, array: Array) -> dict[str, Any]:
+    """Describe a tensor and its two files."""
+    return {
+        "name": name,
+        "dtype": type_name(array.dtype),
+        "shape": list(array.shape),
+        "bits": bits(array),
+        "bin": {"file": f"{stem}.bin", "sha256": sha256(raw(array)).hexdigest()},
+        "npy": {
+            "file": f"{stem}.npy",
+            "sha256": sha256(npy(array)).hexdigest(),
+            "dtype": storage(array).dtype.str,
+        },
+    }
+
+
+def write_part(folder: Path, described: dict[str, Any], array: Array) -> None:
+    """Write the two files of a tensor."""
+    (folder / described["bin"]["file"]).write_bytes(raw(array))
+    (folder / described["npy"]["file"]).write_bytes(npy(array))

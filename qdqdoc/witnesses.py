@@ -122,7 +122,7 @@ def same_declaration(one: Version, other: Version) -> bool:
 
 
 def _comparable(value: Any) -> Any:  # noqa: ANN401 - an attribute's default may be anything
-    """A list without entries and none at all are the same; floats are those of 32 bits."""
+    """Take no list for an empty one, and floats for those of 32 bits."""
     import numpy as np  # noqa: PLC0415 - only this needs it
 
     if value is REQUIRED:
@@ -139,7 +139,8 @@ def kernels(domain: str, name: str) -> tuple[Kernel, ...]:
 
     return tuple(
         Kernel(
-            *entry.version_range,
+            entry.version_range[0],
+            entry.version_range[1],
             {
                 key: frozenset(map(plain, allowed))
                 for key, allowed in entry.type_constraints.items()
@@ -149,6 +150,29 @@ def kernels(domain: str, name: str) -> tuple[Kernel, ...]:
         if (entry.domain, entry.op_name) == (domain, name)
         and entry.provider == "CPUExecutionProvider"
     )
+
+
+def names(domain: str) -> list[str]:
+    """Return the names of every operator that is declared in a domain."""
+    return sorted(name for where, name in _schemas() if where == domain)
+
+
+def in_evaluator(domain: str, name: str, version: int) -> bool:
+    """Tell whether onnx's evaluator has an implementation for a version of an operator."""
+    from onnx.reference.ops import load_op  # noqa: PLC0415 - only this needs it
+
+    if domain:
+        return False  # it knows ai.onnx and its siblings alone
+    try:
+        load_op(domain, name, version)
+    except Exception:  # noqa: BLE001 - it raises several classes, and says so in words only
+        return False
+    return True
+
+
+def widened(kind: str) -> str:
+    """Return the type that onnxruntime casts to where it has no kernel for float16."""
+    return "float32" if kind == "float16" else kind
 
 
 def has_kernel(operator: Operator, call: Call, outputs: Iterable[Array]) -> bool:
@@ -163,6 +187,5 @@ def has_kernel(operator: Operator, call: Call, outputs: Iterable[Array]) -> bool
         variable = version.inputs.get(name) or version.outputs[name]
         types[variable] = type_name(array.dtype)
     known = kernels(operator.domain, operator.name)
-    widened = {key: kind.replace("float16", "float32") for key, kind in types.items()}
-    widened = {k: v if types[k] == "float16" else types[k] for k, v in widened.items()}
-    return any(k.serves(version.since, t) for k in known for t in (types, widened))
+    wide = {variable: widened(kind) for variable, kind in types.items()}
+    return any(k.serves(version.since, t) for k in known for t in (types, wide))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,6 +33,25 @@ class Witness(Protocol):
         furthest: float = 0,
         differing: int = 0,
     ) -> None: ...
+
+
+EMULATED = {
+    "Haswell": "qemu-x86_64-static -cpu Haswell",
+    # OpenBLAS looks for the processor by itself, and takes one that is not emulated.
+    "Nehalem": "env OPENBLAS_CORETYPE=Nehalem qemu-x86_64-static -cpu Nehalem",
+}
+"""Commands under which onnxruntime's process runs as another processor."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    chosen = [*EMULATED]
+    parser.addoption("--processor", choices=chosen, help="run onnxruntime as this one, emulated")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("--processor")
+    if name:
+        os.environ["QDQDOC_EMULATOR"] = EMULATED[name]
 
 
 @pytest.fixture

@@ -104,7 +104,8 @@ class Worker:
         try:
             said, answer = self._exchange(self.process, struct.pack("<q", len(text)) + text)
         except (BrokenPipeError, EOFError):
-            code, self.process = self.process.wait(), None
+            code = self.process.wait()
+            self.stop()
             raise RefusedError(f"the process died with {code}") from None
         if said == "refused":
             raise RefusedError(answer)
@@ -192,10 +193,13 @@ class Processor:
 
 @cache
 def processor() -> Processor:
-    """Probe onnxruntime with three tiny models whose answers tell processors apart."""
+    """Probe onnxruntime with tiny models whose answers tell processors apart."""
     answers = {_probe_integer(), _probe_linear("QLinearMatMul"), _probe_linear("QLinearConv")}
     known = platform.machine() in {"x86_64", "AMD64"} and answers in ({EXACT}, {SATURATED})
-    return Processor(known=known, names=() if answers == {EXACT} else ("saturating",))
+    names = [] if answers == {EXACT} else ["saturating"]
+    if not _fuses():
+        names.append("without FMA")
+    return Processor(known=known, names=tuple(names))
 
 
 EXACT, SATURATED = 2 * 255 * 127, 2**15 - 1
@@ -220,6 +224,18 @@ def _probe_linear(op_type: str) -> int:
     del inputs["y"]
     steps = int(_run(op_type, inputs, "uint8").ravel()[0])
     return {200: EXACT, round(SATURATED / STEP): SATURATED}.get(steps, steps)
+
+
+def _fuses() -> bool:
+    """Tell whether a float product is added before it is rounded: 4097 squared is no float32."""
+    first, second = (4097, 4097), (-(4097.0**2) + 1, 1)
+    orders = ((first, second), (second, first))
+    answers = set()
+    for order in orders:
+        left, right = (tensor("float32", side) for side in zip(*order, strict=True))
+        inputs = {"A": left.reshape(1, 2), "B": right.reshape(2, 1)}
+        answers.add(float(_run("MatMul", inputs, "float32").item()))
+    return 1.0 in answers
 
 
 def _run(op_type: str, inputs: dict[str, Any], result: str) -> Array:

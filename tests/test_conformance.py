@@ -81,8 +81,9 @@ def unpacked(content: bytes, part: dict[str, Any]) -> Array:
     if is_integer(dtype):
         high = integer_range(dtype)[1]
         codes = [code - 2**width if code > high else code for code in codes]
-        return np.array(codes, np.int8).astype(dtype).reshape(part["shape"])
-    return np.array(codes, np.uint8).view(dtype).reshape(part["shape"])
+        return np.asarray(codes, np.int8).astype(dtype).reshape(part["shape"])
+    held: Array = np.asarray(codes, np.uint8).view(dtype)
+    return held.reshape(part["shape"])
 
 
 def tensors(pack: Path, case: dict[str, Any], parts: list[dict[str, Any]]) -> list[Array]:

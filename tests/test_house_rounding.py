@@ -6,6 +6,8 @@ Three things in the source round, and all are found by their spelling:
 * ``x.astype(T)``, ``np.asarray(x, T)`` and their like, unless T is wide,
 * ``np.float32(x)`` and its like, unless x is a literal.
 
+In the registry likewise, where it is found out by running every vector.
+
 *Wide* are int32, int64 and float64: every code, and every sum that is bounded, fits into them. The
 oracle in ``qdqdoc/formula`` has its own rounding, because a witness shares no code with what it
 witnesses. In the file of an operator, what its kernel reaches is looked at: the rest chooses inputs
@@ -16,13 +18,17 @@ is stands below, each with its reason.
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from qdqdoc.drift.cases import cases
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "qdqdoc"
@@ -37,7 +43,12 @@ WIDE = {"np.int32", "np.int64", "np.float64", "int", "bool", "np.bool_", "np.int
 NARROW = {"np.float32", "np.float16", "np.single", "np.half"}
 
 ALLOWED = {
+    "conformance/parts.py::storage": "bits become bytes that hold them; values stay",
     "annotate/rows.py::widths": "points on paper",
+    "drift/cases.py::_same_array": "both sides of a comparison, to a type that holds them",
+    "sphinxext/atlas.py::_f32": "the oracle's rounding, for rules that others have",
+    "sphinxext/atlas.py::_f64": "the oracle's rounding, for rules that others have",
+    "witnesses.py::_comparable": "defaults of attributes are float32 in the file",
     "document/arrays.py::decode": "stored bytes become codes of the same range",
     "document/arrays.py::encode": "values of a document are brought into the type it names",
     "extract/constants.py::_sign_extended": "bits of one byte move within that byte",
@@ -125,11 +136,22 @@ def found_in(path: Path, source: str) -> Iterator[tuple[str, str]]:
         return
     module = ast.parse(source)
     reached = reached_by_kernels(module) if file.startswith("operators/") else None
+    if file.startswith("registry/"):
+        reached = reached_by_vectors()[file]
     for function, call in calls(module):
         casts = not file.startswith(SHOWING_ROOMS)
         how = by_function(call) or (by_type(call) if casts else "")
         if how and (reached is None or function in reached):
             yield f"{file}::{function}", f"qdqdoc/{file}:{call.lineno}: {how} (in {function})"
+
+
+@cache
+def reached_by_vectors() -> Mapping[str, set[str]]:
+    """Name the functions that some vector, or some refused call, comes through, by their file."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for code in frozenset().union(*(case.touched for case in cases())):
+        found[Path(code.co_filename).relative_to(PACKAGE).as_posix()].add(code.co_name)
+    return found
 
 
 def everything() -> Iterator[tuple[str, str]]:

@@ -68,7 +68,7 @@ DEQUANTIZE: list[tuple[dict[str, Any], str]] = [
     ({"x_scale": None}, "x_scale: found nothing"),
     ({"x_zero_point": np.uint8(1)}, "x_zero_point: found uint8, allowed: the type of x, int8"),
     ({"x_scale": tensor("float8e8m0", 1)}, "output_dtype: found 0 with a scale of float8e8m0"),
-    ({"output_dtype": ONNX_TYPE["int8"]}, "output_dtype: found 3, allowed: 1 (float32)"),
+    ({"output_dtype": ONNX_TYPE["int8"]}, "output_dtype: found 3, allowed: 0, 1 (float32)"),
     ({"x_scale": np.ones(7, "f")}, "x_scale: found shape (7,), allowed: shape () or (3,)"),
     ({"x": CODES[0, 0], "x_scale": np.ones(7, "f")}, "axis: found 1, allowed: -1 to 0"),
     ({"x": tensor("int2", [1]), "opset": 24}, "x: found int2"),

@@ -107,12 +107,13 @@ def check_difference(operator: Operator, entry: Differs) -> None:
         with pytest.raises(RefusedError):
             run(operator, entry.call, kinds(ours))
         return
-    theirs = run(operator, entry.call, kinds(ours))[0]
+    at = operator.place(entry)
+    theirs = run(operator, entry.call, kinds(ours))[at]
     if entry.theirs == UNWRITTEN:
-        assert theirs.shape == ours[0].shape
+        assert theirs.shape == ours[at].shape
         return
     assert np.array_equal(theirs.ravel().astype(float), entry.theirs, equal_nan=True)
-    assert not np.array_equal(readable(ours[0]), theirs, equal_nan=True)
+    assert not np.array_equal(readable(ours[at]), theirs, equal_nan=True)
 
 
 def test_the_named_releases_are_the_ones_that_ran() -> None:

@@ -23,7 +23,7 @@ from qdqdoc.errors import QdqdocError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FLOOR", "FORMAT", "Case", "ConformanceError", "cases", "schema", "write"]
+__all__ = ["FLOOR", "FORMAT", "MANIFEST", "Case", "ConformanceError", "cases", "schema", "write"]
 
 FORMAT = "qdqdoc-conformance-1"
 MANIFEST, SCHEMA = "manifest.json", "conformance.schema.json"

@@ -28,7 +28,7 @@ def bits(array: Array) -> int:
     if array.dtype.kind in "biufc":
         return 8 * array.dtype.itemsize
     limits = ml_dtypes.iinfo if is_integer(array.dtype) else ml_dtypes.finfo
-    return int(limits(array.dtype).bits)  # type: ignore[no-untyped-call]  # it has no types
+    return int(limits(array.dtype).bits)
 
 
 def raw(array: Array) -> bytes:

@@ -62,14 +62,14 @@ def _rounded(near: Array, values: Array, exact: Callable[[Decimal], Decimal]) ->
     return result
 
 
-_LOGISTIC_NUMERATOR = (
+LOGISTIC_NUMERATOR = (
     4.37031012579801e-11,
     1.15627324459942e-07,
     6.08574864600143e-05,
     8.51377133304701e-03,
     2.48287947061529e-01,
 )
-_LOGISTIC_DENOMINATOR = (
+LOGISTIC_DENOMINATOR = (
     6.10247389755681e-13,
     5.76102136993427e-09,
     6.29106785017040e-06,
@@ -77,6 +77,8 @@ _LOGISTIC_DENOMINATOR = (
     1.16817656904453e-01,
     9.93151921023180e-01,
 )
+LOGISTIC = (LOGISTIC_NUMERATOR, LOGISTIC_DENOMINATOR)
+"""Coefficients of the two polynomials, from the highest power of the square down."""
 _TANH_NUMERATOR = (
     -2.76076847742355e-16,
     2.00018790482477e-13,
@@ -101,7 +103,7 @@ def logistic(values: Array) -> Array:
     array([0.5      , 0.7310586, 0.       , 1.       ], dtype=float32)
     """
     v = hold(values, -18, 18)
-    ratio = _ratio(v, _LOGISTIC_NUMERATOR, _LOGISTIC_DENOMINATOR)
+    ratio = _ratio(v, *LOGISTIC)
     return hold(ratio + np.float32(0.5), 0, 1)
 
 

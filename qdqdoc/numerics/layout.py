@@ -35,21 +35,46 @@ def spread(parameter: Array, shape: Sequence[int], axis: int, block_size: int) -
 
 
 def same_pads(
-    auto_pad: str, size: Sequence[int], extent: Sequence[int], strides: Sequence[int]
+    auto_pad: str,
+    size: Sequence[int],
+    extent: Sequence[int],
+    strides: Sequence[int],
+    *,
+    crop: bool = False,
 ) -> list[int]:
     """Return the ``pads`` that keep ``ceil(size / stride)`` outputs; an odd one goes to one side.
 
-    ``extent`` is the reach of the dilated kernel along each spatial axis.
+    ``extent`` is the reach of the dilated kernel along each spatial axis. Where strides are so
+    long that elements are left over, ``crop`` takes them away at both sides: a pad is negative.
 
     >>> same_pads("SAME_UPPER", [5], [2], [1]), same_pads("SAME_LOWER", [5], [2], [1])
     ([0, 1], [1, 0])
+    >>> same_pads("SAME_UPPER", [6], [1], [3]), same_pads("SAME_UPPER", [6], [1], [3], crop=True)
+    ([0, 0], [-1, -1])
     """
     total = [
-        max((ceil(n / stride) - 1) * stride + reach - n, 0)
+        (ceil(n / stride) - 1) * stride + reach - n
         for n, reach, stride in zip(size, extent, strides, strict=True)
     ]
-    small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+    total = total if crop else [max(t, 0) for t in total]
+    small = [int(t / 2) for t in total]
+    large = [t - s for t, s in zip(total, small, strict=True)]
     return small + large if auto_pad == "SAME_UPPER" else large + small
+
+
+def pad(x: Array, pads: Sequence[int], value: int = 0) -> Array:
+    """Surround the spatial axes of ``x`` (N, C, spatial...): all beginnings, then all ends.
+
+    A negative number takes so many elements away.
+
+    >>> pad(np.array([[[1, 2, 3]]]), [2, -1])
+    array([[[0, 0, 1, 2]]])
+    """
+    rank = x.ndim - 2
+    around = [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)]
+    kept = [slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, around, strict=True)]
+    added = [(max(b, 0), max(a, 0)) for b, a in around]
+    return np.pad(x[tuple(kept)], added, constant_values=value)
 
 
 def windows(

@@ -49,6 +49,22 @@ def pack(codes: Array, bits: int, *, high_first: bool = False) -> Array:
     return np.packbits(row, axis=-1, bitorder=_order(high_first))
 
 
+def code_at(packed: Array, position: int, bits: int, *, high_first: bool = False) -> int:
+    """Take one code out of a row of uint8; it shares no code with :func:`unpack`, its witness.
+
+    >>> bytes_ = np.uint8([0xE4, 0x1B])
+    >>> [code_at(bytes_, position, 2) for position in range(8)]
+    [0, 1, 2, 3, 3, 2, 1, 0]
+    >>> [code_at(bytes_, position, 2, high_first=True) for position in range(8)]
+    [3, 2, 1, 0, 0, 1, 2, 3]
+    >>> [code_at(bytes_, position, 4) for position in range(4)], code_at(bytes_, 1, 8)
+    ([4, 14, 11, 1], 27)
+    """
+    byte, place = divmod(position * bits, 8)
+    shift = 8 - bits - place if high_first else place
+    return (int(packed[byte]) >> shift) % (1 << bits)
+
+
 def packed_length(count: int, bits: int) -> int:
     """Return how many bytes hold so many codes.
 

@@ -39,10 +39,13 @@ def sum_bound(left: Array, right: Array) -> int:
     >>> sum_bound(np.int32([[-3, 2]]), np.int32([[1, 4], [1, -5]]))
     27
     """
-    if not left.size or not right.size:
-        return 0
     columns = np.abs(right.astype(np.int64)).sum(axis=-2)
-    return int(np.abs(left.astype(np.int64)).max()) * int(columns.max())
+    return _largest(left) * int(columns.max(initial=0))
+
+
+def _largest(values: Array) -> int:
+    """Return the largest magnitude, 0 if there is no value."""
+    return max(int(values.max(initial=0)), -int(values.min(initial=0)))
 
 
 def exact_dtype(bound: int) -> DTypeLike:
@@ -56,14 +59,41 @@ def exact_dtype(bound: int) -> DTypeLike:
     return np.float64 if bound <= 2**53 else np.int64
 
 
+SHALLOWEST = 64
+"""Slices of fewer products than this are slower in float32 than the whole is in float64."""
+
+
 def integer_matmul(left: Array, right: Array) -> Array:
     """Multiply integer matrices exactly; the result is int64 and has not wrapped.
 
+    Where the sums leave float32, they are cut into slices whose sums do not.
+
     >>> integer_matmul(np.int32([[255, 255]]), np.int32([[127], [127]]))
     array([[64770]])
+    >>> long = np.full((1, 40001), 255, np.int32)
+    >>> integer_matmul(long, long.T)
+    array([[2601065025]])
     """
-    dtype = exact_dtype(sum_bound(left, right))
-    return np.asarray(left.astype(dtype) @ right.astype(dtype)).astype(np.int64)
+    dtype, inner = exact_dtype(sum_bound(left, right)), left.shape[-1]
+    depth = 2**24 // max(_largest(left) * _largest(right), 1)
+    if dtype is np.float64 and depth >= SHALLOWEST:
+        dtype = np.float32
+    else:
+        depth = max(inner, 1)
+    rows, columns = left.astype(dtype), right.astype(dtype)
+    sums = np.asarray(rows[..., :depth] @ columns[..., :depth, :]).astype(np.int64)
+    for start in range(depth, inner, depth):
+        cut = slice(start, start + depth)
+        sums += np.asarray(rows[..., cut] @ columns[..., cut, :]).astype(np.int64)
+    return sums
+
+
+CONV_BLOCK = 2**16
+"""About so many values does a matrix of windows hold: few enough to stay in a cache."""
+
+
+CONV_BLOCK = 2**16
+"""About so many values does a matrix of windows hold: few enough to stay in a cache."""
 
 
 def integer_conv(
@@ -71,22 +101,31 @@ def integer_conv(
 ) -> Array:
     """Correlate ``x`` (N, C, spatial...) with ``w`` (M, C / group, kernel...) exactly, in int64.
 
-    ``x`` is padded already. Each image becomes a matrix with a row for every output position.
+    ``x`` is padded already. The windows of some rows of outputs at a time become the columns of
+    a matrix, so that each product is a block of the result.
 
     >>> integer_conv(np.int32([[[1, 2, 3]]]), np.int32([[[1, 10]]]),
     ...              strides=[1], dilations=[1], group=1)
     array([[[21, 32]]])
     """
-    filters, kernel = w.shape[0], w.shape[2:]
-    columns = w.reshape(group, filters // group, -1).swapaxes(1, 2)
-    dtype = exact_dtype(sum_bound(x, columns))
+    filters, (depth, *kernel) = w.shape[0], w.shape[1:]
+    rank, terms = len(kernel), depth * int(np.prod(kernel))
+    weights = w.reshape(group, filters // group, terms)
+    dtype = exact_dtype(sum_bound(x, weights.swapaxes(1, 2)))
+    weights = weights.astype(dtype)
     fields = windows(x.astype(dtype), kernel, strides, dilations)
-    out = fields.shape[2 : 2 + len(kernel)]
+    out = fields.shape[2 : 2 + rank]
+    # (N, C, kernel..., outputs...): in this order the copy below reads whole rows of an image.
+    fields = np.moveaxis(fields, range(2, 2 + rank), range(-rank, 0))
     sums = np.empty((x.shape[0], filters, *out), np.int64)
+    # Of so many rows of outputs at a time; the values of the result do not depend on it.
+    rows = 1 + CONV_BLOCK // (1 + group * terms * int(np.prod(out[1:])))
     for image, field in zip(sums, fields, strict=True):
-        rows = np.moveaxis(field.reshape(group, -1, *field.shape[1:]), 1, 1 + len(kernel))
-        rows = rows.reshape(group, int(np.prod(out)), -1)
-        image[...] = (rows @ columns.astype(dtype)).swapaxes(1, 2).reshape(image.shape)
+        for first in range(0, out[0], rows):
+            block = image[:, first : first + rows]
+            seen = field[(slice(None),) * (1 + rank) + (slice(first, first + rows),)]
+            columns = seen.reshape(group, terms, int(np.prod(block.shape[1:])))
+            block[...] = (weights @ columns).reshape(block.shape)
     return sums
 
 

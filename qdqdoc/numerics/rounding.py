@@ -44,7 +44,7 @@ def to_float(values: Array, dtype: DTypeLike) -> Array:
     with np.errstate(all="ignore"):
         if np.dtype(dtype).itemsize < np.dtype(np.float32).itemsize and values.dtype == np.int32:
             values = _round_to_odd(values)
-        return np.asarray(values.astype(dtype))
+        return np.asarray(values.astype(dtype, copy=False))
 
 
 def _round_to_odd(values: Array) -> Array:
@@ -121,11 +121,10 @@ def round_to_grid(values: Array, zero_point: Array, dtype: DTypeLike) -> Array:
     array([ 127, -128, -128], dtype=int8)
     """
     low, high = integer_range(dtype)
-    shift = f32(zero_point)
-    # Clipping by the rails less the zero point keeps the sum within 17 bits: exact in float32.
-    steps = np.clip(np.rint(f32(values)), np.float32(low) - shift, np.float32(high) - shift)
-    codes = np.where(np.isnan(steps), np.float32(low), steps + shift)
-    return np.asarray(codes.astype(dtype))
+    # A sum that is not exact in float32 is far beyond the rails of 16 bits, where it is clipped.
+    codes = np.asarray(np.clip(np.rint(f32(values)) + f32(zero_point), low, high))
+    codes[np.isnan(codes)] = low
+    return codes.astype(dtype)
 
 
 def requantize(accumulator: Array, multiplier: Array, zero_point: Array, dtype: DTypeLike) -> Array:

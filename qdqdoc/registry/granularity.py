@@ -5,12 +5,14 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from qdqdoc.numerics.formats import Array, tensor
 from qdqdoc.registry.checks import refuse
+from qdqdoc.registry.operator import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from qdqdoc.numerics.formats import Array
 
 CASE_SHAPE = (2, 3, 7)
 """Shape of the tensor that granularity vectors use: three lengths, none a multiple of another."""
@@ -21,10 +23,13 @@ def check_granularity(
     x: Array,
     parameters: Mapping[str, Array | None],
     *,
-    axis: int,
-    block_size: int,
+    axis: int | None,
+    block_size: int | None = None,
 ) -> None:
     """Refuse a scale or zero point whose shape fits no granularity of ``x``.
+
+    ``axis`` is ``None`` where it has no default and was not given, ``block_size`` where the
+    operator knows no blocks.
 
     Raises
     ------
@@ -34,12 +39,14 @@ def check_granularity(
     """
     scale_name, scale = next(iter(parameters.items()))
     assert scale is not None  # noqa: S101 - a scale is never optional
-    if block_size < 0:
+    if block_size is not None and block_size < 0:
         refuse(operator, "block_size", block_size, "0 or a positive number")
     if block_size and scale.ndim != x.ndim:
         refuse(operator, scale_name, _shape(scale), f"rank {x.ndim}, as block_size is given")
     one_value = scale.size == 1 and scale.ndim <= 1 and not block_size
     if not one_value:
+        if axis is None:
+            refuse(operator, scale_name, _shape(scale), "one value, as axis is not given")
         _check_axis(operator, x, axis)
         allowed = _allowed_shape(operator, x, scale, axis % x.ndim, block_size)
         if scale.shape != allowed:
@@ -81,12 +88,12 @@ def _check_axis(operator: str, x: Array, axis: int) -> None:
 
 
 def _allowed_shape(
-    operator: str, x: Array, scale: Array, axis: int, block_size: int
+    operator: str, x: Array, scale: Array, axis: int, block_size: int | None
 ) -> tuple[int, ...]:
     if block_size:
         blocks = ceil(x.shape[axis] / block_size)
         return tuple(blocks if k == axis else n for k, n in enumerate(x.shape))
-    if scale.ndim > 1:
+    if block_size is not None and scale.ndim > 1:
         refuse(operator, "block_size", 0, f"a positive number, as the scale has rank {scale.ndim}")
     return (x.shape[axis],)
 
@@ -104,3 +111,48 @@ def granularity_cases() -> Iterator[tuple[str, tuple[int, ...], dict[str, int]]]
         shape[axis] = ceil(shape[axis] / block_size)
         attributes = {"axis": axis, "block_size": block_size}
         yield f"axis {axis} blocks of {block_size}", tuple(shape), attributes
+
+
+def granularity_vectors(x: Array, side: str, zeros: str, *, blocks: bool = True) -> Iterator[Call]:
+    """Yield a call for each granularity: another scale and zero point for each slice or block.
+
+    ``side`` is the letter that the names of scale and zero point begin with, ``zeros`` the type
+    of the zero points.
+    """
+    for name, shape, attributes in granularity_cases():
+        if blocks or "block_size" not in attributes:
+            scale = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 1) / 7
+            yield _call(name, x, side, scale, tensor(zeros, scale * 8), **attributes)
+
+
+def granularity_rejects(x: Array, side: str, zeros: str, *, blocks: bool = True) -> Iterator[Call]:
+    """Yield calls with a tensor of :data:`CASE_SHAPE` that :func:`check_granularity` refuses."""
+    one, none = tensor("float32", 1), tensor(zeros, 0)
+    for axis in (3, -4):
+        yield _call(f"axis {axis} of rank 3", x, side, np.ones(7, "f"), None, axis=axis)
+    yield _call("an axis of a scalar", x[0, 0, 0], side, np.ones(3, "f"), None, axis=0)
+    for length in (2, 4, 7):
+        yield _call(f"{length} scales for 3 slices", x, side, np.ones(length, "f"), None, axis=1)
+    yield _call("no scale at all", x, side, np.ones(0, "f"), None, axis=1)
+    yield _call("a scale of rank 2", x, side, np.ones((1, 1), "f"), None, axis=1)
+    yield _call("too few zero points", x, side, np.ones(3, "f"), np.zeros(2, none.dtype), axis=1)
+    yield _call("one zero point for three", x, side, np.ones(3, "f"), none, axis=1)
+    yield _call("a zero point for each slice", x, side, one, np.zeros(3, none.dtype), axis=1)
+    yield _call("a zero point of rank 2", x, side, one, np.zeros((1, 1), none.dtype), axis=1)
+    if blocks:
+        cube = np.ones((2, 3, 3), "f")
+        yield _call("blocks of nothing", x, side, cube, None, axis=2)
+        yield _call("blocks of a negative size", x, side, cube, None, axis=2, block_size=-3)
+        yield _call("blocks of another size", x, side, cube, None, axis=2, block_size=2)
+        yield _call("blocks along another axis", x, side, cube, None, axis=0, block_size=3)
+        yield _call("blocks of one scale", x, side, one, None, axis=2, block_size=7)
+        yield _call("blocks of a row", x, side, np.ones(3, "f"), None, axis=2, block_size=3)
+
+
+def _call(
+    name: str, x: Array, side: str, scale: Array, zero: Array | None, **attributes: int
+) -> Call:
+    inputs = {"x": x, f"{side}_scale": scale}
+    if zero is not None:
+        inputs[f"{side}_zero_point"] = zero
+    return Call(name=name, inputs=inputs, attributes=attributes)

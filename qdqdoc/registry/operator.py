@@ -104,11 +104,11 @@ def _nothing_else(call: Call) -> bool:  # noqa: ARG001 - the form of `Differs.co
 class Differs:
     """A peer that computes something else on ``call``; checked strictly while testing.
 
-    ``theirs`` are the peer's values of the first output in row-major order, :data:`UNWRITTEN`,
-    or ``None`` where it refuses the call or dies of it. ``specification`` says what the text of
-    the specification has to say about it. ``covers`` tells for any other call whether the peer
-    refuses it too, or which elements of the first output may differ for the same reason.
-    ``processor`` names a processor on which alone this is so, see :data:`PROCESSORS`.
+    ``theirs`` are the peer's values in row-major order, :data:`UNWRITTEN`, or ``None`` where it
+    refuses the call or dies of it. ``specification`` says what the text of the specification has
+    to say about it. ``covers`` tells for any other call whether the peer refuses it too, or which
+    elements may differ for the same reason. Values are those of ``output``, the first one if none
+    is named. ``processor`` names a processor on which alone this is so, see :data:`PROCESSORS`.
     """
 
     peer: Peer
@@ -118,6 +118,7 @@ class Differs:
     specification: str
     covers: Callable[[Call], Any] = _nothing_else
     processor: str = ""
+    output: str = ""
 
     @property
     def version(self) -> str:
@@ -188,6 +189,10 @@ class Operator:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in ONNX's order."""
         return tuple(self.versions[-1].outputs)
+
+    def place(self, entry: Differs) -> int:
+        """Position of the output that a difference is about."""
+        return self.outputs.index(entry.output or self.outputs[0])
 
     def element(self, call: Call, index: tuple[int, ...]) -> Element:
         """Bind the formula to one element of the first output that has one."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _TRIED = ("float32", "int8", "uint8", "int32", "float16", "int64", "bool", "uint4", "float8e5m2")
 """Types to try, in this order."""
-_EACH = 3
-"""How many wrong types each input is given."""
+_LEAST = 3
+"""How many wrong types each input is given; more where there are few inputs."""
 
 
 def wrong_calls(operator: Operator) -> Iterator[Call]:
@@ -35,7 +35,7 @@ def wrong_calls(operator: Operator) -> Iterator[Call]:
             rest = {k: v for k, v in right.inputs.items() if k != name}
             yield replace(newest, name=f"without {name}", inputs=rest, more=())
         wrong = [kind for kind in _TRIED if kind not in version.allowed(name)]
-        for kind in wrong[:_EACH]:
+        for kind in wrong[: max(_LEAST, len(_TRIED) // len(right.inputs))]:
             inputs = {**right.inputs, name: _as(right.inputs[name], kind)}
             yield replace(newest, name=f"{name} of {kind}", inputs=inputs)
     for name, default in version.attributes.items():

@@ -51,13 +51,14 @@ class Grid:
 
     def quantize(self, x: Array) -> Array:
         """Return the codes of real numbers."""
-        kernel = OPERATORS["", "QuantizeLinear"].kernel
-        return kernel(x, self.scale, self.zero_point)
+        codes: Array = OPERATORS["", "QuantizeLinear"].kernel(x, self.scale, self.zero_point)
+        return codes
 
     def dequantize(self, codes: Array) -> Array:
         """Return the real numbers of codes."""
         kernel = OPERATORS["", "DequantizeLinear"].kernel
-        return kernel(codes, self.scale, self.zero_point)
+        real: Array = kernel(codes, self.scale, self.zero_point)
+        return real
 
     def excess(self) -> Fraction:
         """Return by how much the round trip in float32 exceeds half a step at worst, in steps.

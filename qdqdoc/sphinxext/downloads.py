@@ -69,9 +69,9 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     (folder / SCHEMA).write_text(text, encoding="utf-8")
 
 
-def schema_table(name: str = "") -> Table:
-    """Return the keys of the document, or of one of its parts, from the JSON Schema."""
-    whole = schema()
+def schema_table(name: str = "", whole: dict[str, Any] | None = None) -> Table:
+    """Return the keys of the document, or of one of its parts, from its or another JSON Schema."""
+    whole = whole or schema()
     part = whole["$defs"][name] if name else whole
     required = part.get("required", ())
     rows: list[tuple[Cell, ...]] = []

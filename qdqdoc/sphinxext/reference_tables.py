@@ -88,13 +88,14 @@ def _attribute(operator: Operator, name: str) -> str:
 
 def differences(operator: Operator) -> Table:
     """Return where peers compute something else; our values are computed here and now."""
-    columns = ("peer", "call", "theirs", "ours", "why", "what ONNX says")
-    rows = tuple(_difference(operator, entry) for entry in operator.differs)
+    columns = ("peer", "call", "theirs", "ours", "why", "what the text says")
+    rows = tuple(difference_row(operator, entry) for entry in operator.differs)
     return Table(columns=columns, rows=rows)
 
 
-def _difference(operator: Operator, entry: Differs) -> tuple[Cell, ...]:
-    ours = operator.run(entry.call)[0]
+def difference_row(operator: Operator, entry: Differs) -> tuple[Cell, ...]:
+    """Return one difference: the call, both values, why, and what the specification says."""
+    ours = operator.run(entry.call)[operator.place(entry)]
     if isinstance(entry.theirs, tuple) and list(ours.reshape(-1)) == list(entry.theirs):
         raise PageError(f"{operator.name}: {entry.call.name}: there is no difference any more")
     on = f", {PROCESSORS[entry.processor]}" if entry.processor else ""

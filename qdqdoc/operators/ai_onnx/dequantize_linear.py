@@ -7,21 +7,14 @@ would), and the product is rounded once to float32, then to the type of the resu
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qdqdoc.formula import Formula
-from qdqdoc.numerics.formats import (
-    DTYPES,
-    ONNX_TYPE,
-    Array,
-    integer_range,
-    is_integer,
-    tensor,
-    type_name,
-    type_of_number,
-)
+from qdqdoc.numerics.blockwise import by_blocks
+from qdqdoc.numerics.formats import DTYPES, ONNX_TYPE, Array, is_integer, tensor, type_name
 from qdqdoc.numerics.layout import spread
 from qdqdoc.numerics.rounding import cast, f32, multiply, subtract32
 from qdqdoc.registry import (
@@ -37,9 +30,11 @@ from qdqdoc.registry import (
 from qdqdoc.registry.granularity import (
     CASE_SHAPE,
     check_granularity,
-    granularity_cases,
+    granularity_rejects,
+    granularity_vectors,
     parameter_index,
 )
+from qdqdoc.registry.linear import code_vectors, product_ties, some_codes, type_by_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,62 +101,64 @@ FROM_FLOAT = Formula(
 )
 
 
+# Searched: 3 times the scale is a tie of the result's type after it was rounded to float32, and
+# none before; so two roundings give another number than one would.
+TWICE = {"float16": 0.3347982, "bfloat16": 0.3424479}
+# Likewise: this times a difference that does not fit into float32.
+WIDE = {"x": 57344, "x_zero_point": 3 * 2**-16, "x_scale": 0.9653628}
+
+
 def vectors() -> Iterator[Call]:
     """Yield each corner: every code, every zero point rail, granularities, result types."""
+    yield from code_vectors(V28.types["T1"])
     for kind in V28.types["T1"]:
-        dtype = DTYPES[kind]
-        codes = _codes(kind)
-        rails = integer_range(dtype) if is_integer(dtype) else ()
-        for zero in dict.fromkeys((0, 1, *rails)):
-            for scale in (tensor("float32", 0.1), tensor("float32", -0.75)):
-                z = np.array(zero, dtype)
-                inputs = {"x": codes, "x_scale": scale, "x_zero_point": z}
-                yield Call(name=f"{kind} z={zero} s={scale!s}", inputs=inputs)
         for result in RESULTS:
-            yield from _result_vectors(kind, codes, result)
-    yield from _layout_vectors()
-
-
-def _codes(kind: str) -> Array:
-    """Return every code of a small type, thinned out to a few dozen; the odd ones of a large."""
-    dtype = DTYPES[kind]
-    if not is_integer(dtype):
-        bits = int(kind.removeprefix("float")[0])
-        every: Array = np.arange(2**bits, dtype=np.uint8).view(dtype)
-        return every[:: 2 ** max(bits - 5, 0)]
-    low, high = integer_range(dtype)
-    if dtype.itemsize == 1:
-        return tensor(kind, range(low, high + 1, max((high - low) // 32, 1)))
-    odd = [low, low + 1, -3, 0, 5, 2051, 2**24 + 1, 2**30 + 2**22 + 1, high - 1, high]
-    return tensor(kind, [c for c in odd if low <= c <= high])
-
-
-def _result_vectors(kind: str, codes: Array, result: str) -> Iterator[Call]:
-    for scale in ("float32", "float16", "bfloat16"):
-        inputs = {"x": codes, "x_scale": tensor(scale, 0.3)}
+            yield from _result_vectors(kind, result)
+    for kind, (result, scale) in product(("int8", "float8e5m2", "float4e2m1"), TWICE.items()):
+        inputs = {"x": tensor(kind, [3, -3]), "x_scale": tensor("float32", scale)}
         attributes = {"output_dtype": ONNX_TYPE[result]}
+        yield Call(name=f"{kind} rounded twice to {result}", inputs=inputs, attributes=attributes)
+    wide = {k: tensor("float32" if k == "x_scale" else "float8e5m2", v) for k, v in WIDE.items()}
+    yield Call(name="a wide difference", inputs=wide)
+    x = tensor("int8", np.arange(42).reshape(CASE_SHAPE) - 20)
+    yield from granularity_vectors(x, "x", "int8")
+    one = {"x": x[0, 0, :3], "x_scale": tensor("float32", [0.5]), "x_zero_point": tensor("int8", 3)}
+    yield Call(name="a vector of one scale", inputs=one, opset=10)
+    three = {"x": x, "x_scale": tensor("float32", [1, 2, 3])}
+    yield Call(name="3 scales at opset 13", inputs=three, opset=13)
+    yield Call(name="empty", inputs={"x": x[:, :0], "x_scale": tensor("float32", 0.25)})
+    for scale in tensor("float32", [0, np.inf, np.nan, 3e38]):
+        yield Call(name=f"scale {scale}", inputs={"x": x[:1, :1], "x_scale": scale})
+
+
+def _result_vectors(kind: str, result: str) -> Iterator[Call]:
+    codes, attributes = some_codes(kind), {"output_dtype": ONNX_TYPE[result]}
+    for scale in RESULTS:
+        inputs = {"x": codes, "x_scale": tensor(scale, 0.3)}
         yield Call(name=f"{kind} by {scale} to {result}", inputs=inputs, attributes=attributes)
     inputs = {"x": codes, "x_scale": tensor("float8e8m0", 4)}
-    attributes = {"output_dtype": ONNX_TYPE[result]}
     yield Call(name=f"{kind} by float8e8m0 to {result}", inputs=inputs, attributes=attributes)
 
 
-def _layout_vectors() -> Iterator[Call]:
-    x = tensor("int8", np.arange(42).reshape(CASE_SHAPE) - 20)
-    for name, shape, attributes in granularity_cases():
-        scale = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 1) / 7
-        inputs = {"x": x, "x_scale": scale, "x_zero_point": tensor("int8", scale * 8)}
-        yield Call(name=name, inputs=inputs, attributes=attributes)
-    one = {"x": x[0, 0, :3], "x_scale": tensor("float32", [0.5]), "x_zero_point": tensor("int8", 3)}
-    yield Call(name="a vector of one scale", inputs=one, opset=10)
-    yield Call(name="empty", inputs={"x": x[:, :0], "x_scale": tensor("float32", 0.25)})
-    for scale in (
-        tensor("float32", 0),
-        tensor("float32", np.inf),
-        tensor("float32", np.nan),
-        tensor("float32", 3e38),
-    ):
-        yield Call(name=f"scale {scale}", inputs={"x": x[:1, :1], "x_scale": scale})
+def ties() -> Iterator[Call]:
+    """Yield products on and beside ties of the result, for each version and its types."""
+    for version in VERSIONS[1:-1]:
+        pairs = [(kind, kind) for kind in RESULTS if kind in version.allowed("x_scale")]
+        if version.since >= V23.since:
+            pairs += [("float32", result) for result in TWICE]
+        for kind, (scale, result) in product(version.allowed("x"), pairs):
+            yield product_ties(kind, scale, result, version.since)
+
+
+def rejects() -> Iterator[Call]:
+    """Yield shapes that fit no granularity, and types that cannot be asked for."""
+    yield from granularity_rejects(tensor("int8", np.ones(CASE_SHAPE)), "x", "int8")
+    x, three = tensor("int8", [1, 2, 3]), np.ones(3, np.float32)
+    yield Call(name="3 scales at opset 10", inputs={"x": x, "x_scale": three}, opset=10)
+    yield Call(name="float8e8m0", inputs={"x": x, "x_scale": tensor("float8e8m0", 1)})
+    for number in (ONNX_TYPE["int8"], 99):
+        inputs, attributes = {"x": x, "x_scale": tensor("float32", 1)}, {"output_dtype": number}
+        yield Call(name=f"output_dtype {number}", inputs=inputs, attributes=attributes)
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
@@ -181,12 +178,11 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
 
 
 def _result(x_scale: Array, output_dtype: int) -> str:
-    named = type_of_number(output_dtype) if output_dtype else type_name(x_scale.dtype)
-    if named not in RESULTS:
-        numbers = ", ".join(f"{ONNX_TYPE[kind]} ({kind})" for kind in RESULTS)
-        found = output_dtype or f"0 with a scale of {named}"
-        refuse(NAME, "output_dtype", found, numbers)
-    return named
+    named = type_by_number(NAME, "output_dtype", output_dtype, RESULTS)
+    kind = type_name(x_scale.dtype)
+    if not named and kind not in RESULTS:
+        refuse(NAME, "output_dtype", f"0 with a scale of {kind}", " or ".join(RESULTS))
+    return named or kind
 
 
 _ZERO = "float8 zero point"
@@ -239,6 +235,8 @@ DIFFERS = (
     vectors=vectors,
     element=element,
     differs=DIFFERS,
+    rejects=rejects,
+    ties=ties,
 )
 def dequantize_linear(
     x: Array,
@@ -313,8 +311,12 @@ def dequantize_linear(
         refuse(NAME, "x_scale", f"shape {x_scale.shape}", "one value before opset 13")
     parameters = {"x_scale": x_scale, "x_zero_point": x_zero_point}
     check_granularity(NAME, x, parameters, axis=axis, block_size=block_size)
-    scale = spread(x_scale, x.shape, axis, block_size)
     zero = np.zeros((), x.dtype) if x_zero_point is None else x_zero_point
-    shift = spread(zero, x.shape, axis, block_size)
-    difference = subtract32(x, shift) if is_integer(x.dtype) else f32(x) - f32(shift)
-    return cast(multiply(difference, scale), DTYPES[result])
+
+    def rule(x: Array, scale: Array, shift: Array) -> Array:
+        # Of codes up to 16 bits the difference is exact in float32; that of int32 wraps.
+        difference = subtract32(x, shift) if x.dtype == np.int32 else f32(x) - f32(shift)
+        return cast(multiply(difference, scale), DTYPES[result])
+
+    scale, shift = (spread(p, x.shape, axis, block_size) for p in (x_scale, zero))
+    return by_blocks(rule, DTYPES[result], x, scale, shift)

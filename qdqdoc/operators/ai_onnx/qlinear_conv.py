@@ -9,22 +9,38 @@ the zero point added. Padding holds the zero point of ``x``, which stands for th
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, tensor, type_name
-from qdqdoc.numerics.layout import AUTO_PAD, taps
+from qdqdoc.numerics.layout import pad, spread
 from qdqdoc.numerics.products import Overflow, accumulate, integer_conv
-from qdqdoc.numerics.rounding import divide, multiply, requantize
-from qdqdoc.registry import Call, Differs, Element, Version, operator, refuse
+from qdqdoc.numerics.rounding import divide, multiply, requantize, subtract32
+from qdqdoc.registry import UNWRITTEN, Call, Differs, Element, Version, operator
+from qdqdoc.registry.convolution import check_linear, linear_values, summed
+from qdqdoc.registry.convolution_calls import (
+    DILATED,
+    EMPTY,
+    FILTERS,
+    IMAGE,
+    PAIRS,
+    Geometry,
+    adds_pairs,
+    fill,
+    forbidden_parameters,
+    forbidden_shapes,
+    is_dilated_same,
+    linear_call,
+    linear_calls,
+    sums_nothing,
+)
 from qdqdoc.registry.ties import products
 from qdqdoc.registry.window import window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 NAME = "QLinearConv"
 INT8 = ("int8", "uint8")
@@ -78,159 +94,35 @@ RULE = Formula(
 
 def vectors() -> Iterator[Call]:
     """Yield each corner: ties, rails, signs, padding, groups, ranks, per-channel parameters."""
-    ramp = np.arange(-8, 8).reshape(1, 1, 4, 4)
-    for x_type, w_type, y_type in product(INT8, repeat=3):
-        image = tensor(x_type, ramp + (8 if x_type == "uint8" else 0))
-        kernel = tensor(w_type, [[[[3]]], [[[5]]]])
-        for zero in (1, 2):
-            call = _call(image, kernel, (0.5, 0.25, 1.0), (3, 1, zero), y_type)
-            name = f"{x_type} by {w_type} to {y_type}, zero point {zero}"
-            yield replace(call, name=name)
-    one = tensor("int8", [[[[1]]]])
-    yield _call(ramp.astype(np.int8), one, (0.1, 1, 1), (0, 0, 0), name="ties in float32 only")
-    rails = tensor("int8", [[[[127]]], [[[-128]]]])
-    yield _call((ramp * 16).astype(np.int8), rails, (1, 1, 1), (0, 0, -3), name="both rails")
-    rng = np.random.default_rng(7)
-    image = rng.integers(-128, 128, (2, 4, 6, 7), np.int8)
-    kernel = rng.integers(-128, 128, (6, 4, 3, 2), np.int8)
-    yield from _attribute_vectors(image, kernel)
-    yield from _parameter_vectors(image, kernel)
-    for rank in (1, 3):
-        x = rng.integers(0, 256, (2, 2, *(5, 4, 6)[:rank]), np.uint8)
-        w = rng.integers(-128, 128, (3, 2, *(2, 3, 2)[:rank]), np.int8)
-        call = _call(x, w, (0.02, 0.01, 0.4), (119, 0, 3), "uint8")
-        pads = [1, 2, 0][:rank] + [0, 1, 1][:rank]
-        attributes = {"pads": pads, "strides": [2] * rank}
-        yield replace(call, name=f"{rank} spatial dimensions", attributes=attributes)
-    long, short = (np.full((1, n, 1), 255, np.uint8) for n in (34000, 301))
-    yield _call(long, long, (0.5, 0.5, 4e7), (0, 0, 100), "uint8", "the accumulator wraps")
-    scales = (5.5 / (301 * 255**2), 1, 1)
-    yield _call(short, short, scales, (0, 0, 1), "uint8", "beyond 2**24")
+    yield from linear_calls()
 
 
-def _attribute_vectors(image: Array, kernel: Array) -> Iterator[Call]:
-    plain = _call(image, kernel, (0.02, 0.01, 1.5), (-7, 2, 5))
-    choices: list[Mapping[str, Any]] = [
-        {"strides": [2, 1]},
-        {"strides": [1, 3]},
-        {"dilations": [2, 3]},
-        {"pads": [1, 0, 2, 3]},
-        {"pads": [1, 1, 1, 1], "strides": [2, 2], "kernel_shape": [3, 2]},
-        {"pads": [0, 2, 3, 1], "strides": [3, 2], "dilations": [1, 2]},
-        *({"auto_pad": auto} for auto in AUTO_PAD),
-        *({"auto_pad": auto, "strides": [2, 3]} for auto in AUTO_PAD[1:]),
-        {"auto_pad": "SAME_UPPER", "dilations": [2, 2]},
-    ]
-    for attributes in choices:
-        name = ", ".join(f"{k} {v}" for k, v in attributes.items())
-        yield replace(plain, name=name, attributes=attributes)
-    halves = {**plain.inputs, "w": kernel[:, :2]}
-    yield replace(plain, name="2 groups", inputs=halves, attributes={"group": 2})
-    depthwise = {**plain.inputs, "w": kernel[:4, :1]}
-    pads = [1, 1, 1, 1]
-    yield replace(plain, name="depthwise", inputs=depthwise, attributes={"group": 4, "pads": pads})
-    yield replace(plain, name="no images", inputs={**plain.inputs, "x": image[:0]})
-
-
-def _parameter_vectors(image: Array, kernel: Array) -> Iterator[Call]:
-    plain = _call(image, kernel, (0.02, 0.01, 1.5), (-7, 2, 5))
-    scale = np.linspace(0.004, 0.02, 6, dtype=np.float32)
-    each = {"w_scale": scale, "w_zero_point": tensor("int8", range(-2, 4))}
-    bias = {"B": tensor("int32", range(-3, 3)) * 2000}
-    edge = {"B": tensor("int32", [2**31 - 1, -(2**31), 2**31 - 5, 0, 2**24 + 1, -(2**24) - 1])}
-    one = {
-        "x_scale": tensor("float32", [0.02]),
-        "w_scale": tensor("float32", [0.01]),
-        "y_scale": tensor("float32", [2]),
-    }
-    choices: dict[str, Mapping[str, Array]] = {
-        "per channel": each,
-        "per-channel scale, one zero point": {
-            "w_scale": scale,
-            "w_zero_point": np.zeros(6, np.int8),
-        },
-        "bias": bias,
-        "per channel with bias": {**each, **bias},
-        "the bias wraps": {**edge, "y_scale": tensor("float32", 3e4)},
-        "parameters as vectors of one": one,
-    }
-    for name, change in choices.items():
-        yield replace(plain, name=name, inputs={**plain.inputs, **change})
-
-
-def _call(
-    x: Array,
-    w: Array,
-    scales: tuple[float, ...],
-    zeros: tuple[int, ...],
-    y: str = "int8",
-    name: str = "",
-) -> Call:
-    inputs = {
-        "x": x,
-        "x_scale": tensor("float32", scales[0]),
-        "x_zero_point": np.array(zeros[0], x.dtype),
-        "w": w,
-        "w_scale": tensor("float32", scales[1]),
-        "w_zero_point": np.array(zeros[1], w.dtype),
-        "y_scale": tensor("float32", scales[2]),
-        "y_zero_point": np.array(zeros[2], y),
-    }
-    return Call(name=name, inputs=inputs, opset=10)
+def rejects() -> Iterator[Call]:
+    """Yield shapes and attributes that do not fit, and parameters of wrong shapes."""
+    call = linear_call(*fill(Geometry(IMAGE, FILTERS, {}), ("int8", "int8")), (1, 1, 1), (0, 0, 0))
+    yield from forbidden_shapes(call)
+    yield from forbidden_parameters(call)
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
     """Bind the formula to one output element."""
-    inputs = {name: np.asarray(value) for name, value in call.inputs.items()}
-    x, w = inputs["x"], inputs["w"]
-    shape = window(NAME, x, w, call.attributes)
-    image, channel, *position = index
-    first = channel // (w.shape[0] // shape.group) * w.shape[1]
-    seen = taps(
-        position,
-        x.shape[2:],
-        shape.kernel,
-        strides=shape.strides,
-        dilations=shape.dilations,
-        pads=shape.pads,
+    inputs = call.inputs
+    terms = summed(NAME, inputs["x"], inputs["w"], call.attributes, index)
+    return Element(
+        formula=RULE,
+        values={**terms, **linear_values(inputs, index[1])},
+        sets={"K": [*terms["x"]]},
+        types={"T": type_name(inputs["y_zero_point"].dtype)},
     )
-    seen_x = {(c, *k): x[(image, first + c, *at)] for c in range(w.shape[1]) for k, at in seen}
-    values: dict[str, Any] = {"x": seen_x, "w": {k: w[(channel, *k)] for k in seen_x}, "b": 0}
-    for symbol in "xwy":
-        for name in ("scale", "zero_point"):
-            entries = inputs[f"{symbol}_{name}"].reshape(-1)
-            values[f"{name[0]}_{symbol}"] = entries[channel if entries.size > 1 else 0]
-    if "B" in inputs:
-        values["b"] = inputs["B"][channel]
-    target = type_name(inputs["y_zero_point"].dtype)
-    return Element(formula=RULE, values=values, sets={"K": [*seen_x]}, types={"T": target})
-
-
-def _check_parameters(filters: int, parameters: Mapping[str, Array], bias: Array | None) -> None:
-    for name, parameter in parameters.items():
-        fits = parameter.size == 1 and parameter.ndim <= 1
-        if name.startswith("w"):
-            scale = parameters["w_scale"]
-            fits = fits or parameter.shape == (filters,)
-            fits = fits and parameter.size in {scale.size, 1}
-            allowed = f"one value or ({filters},), as w_scale {scale.shape}"
-        else:
-            allowed = "one value"
-        if not fits:
-            refuse(NAME, name, f"shape {parameter.shape}", allowed)
-    if bias is not None and bias.shape != (filters,):
-        refuse(NAME, "B", f"shape {bias.shape}", f"({filters},), one value per filter")
 
 
 _EDGE = tensor("int8", [[[1, 2, 3, 4, 5, 6, 7, 8]]])
-_UNIT = tensor("int8", [[[1]]])
-_TIES = _call(_EDGE, _UNIT, (0.5, 1, 1), (0, 0, 3), name="ties, odd zero point")
-_NARROW = _call(_EDGE, _UNIT, (0.1, 1, 1), (0, 0, 0), name="a tie in float32 only")
-_SIGNS = _call(_EDGE, tensor("uint8", [[[1]]]), (1, 1, 1), (0, 0, 0), name="int8 by uint8")
-_WIDE = tensor("int8", [[[1, 1]]])
-_DILATED = replace(
-    _call(_EDGE, _WIDE, (1, 1, 1), (0, 0, 0), name="SAME_UPPER and dilated"),
-    attributes={"auto_pad": "SAME_UPPER", "dilations": [2]},
+_UNIT, _PAIR = tensor("int8", [[[1]]]), tensor("int8", [[[1]], [[2]]])
+_TIES = linear_call(_EDGE, _UNIT, (0.5, 1, 1), (0, 0, 3), name="ties, odd zero point")
+_NARROW = linear_call(_EDGE, _UNIT, (0.1, 1, 1), (0, 0, 0), name="a tie in float32 only")
+_PER_CHANNEL = linear_call(_EDGE[..., :2], _PAIR, (1, 1, 1), (0, 0, 0), name="1-D, per channel")
+_PER_CHANNEL = replace(
+    _PER_CHANNEL, inputs={**_PER_CHANNEL.inputs, "w_scale": tensor("float32", [1, 3])}
 )
 _ROUNDS = "Rounding to nearest, ties to even, comes before the zero point."
 
@@ -250,22 +142,36 @@ DIFFERS = (
         "Silent on the precision; the scales are float32.",
     ),
     Differs(
-        "onnxruntime",
-        _SIGNS,
-        None,
-        "No kernel for a signed input and unsigned weights, or for mixed signs of x and y.",
-        "Each of the three types may be int8 or uint8.",
+        "onnx",
+        _PER_CHANNEL,
+        (1, 2, 2, 4, 3, 6, 6, 12),
+        "Scales per channel are shaped for two spatial dimensions; other ranks grow by one.",
+        "w_scale may have one value per output channel, whatever the rank.",
     ),
     Differs(
         "onnxruntime",
-        _DILATED,
+        DILATED,
         None,
         "SAME padding and dilation are not taken together.",
         "The output has ceil(input / stride) positions.",
-        lambda call: (
-            "SAME" in call.attributes.get("auto_pad", "")
-            and max(call.attributes.get("dilations", [1])) > 1
-        ),
+        is_dilated_same,
+    ),
+    Differs(
+        "onnxruntime",
+        EMPTY,
+        UNWRITTEN,
+        "With no channels to sum, the result is memory that was never written.",
+        "A sum of nothing is 0.",
+        sums_nothing,
+    ),
+    Differs(
+        "onnxruntime",
+        PAIRS,
+        (101,),
+        "Pairs of products are added in int16, which saturates: 32767 for 64770.",
+        "The accumulator has 32 bits.",
+        adds_pairs,
+        processor="saturating",
     ),
 )
 
@@ -278,6 +184,7 @@ DIFFERS = (
     vectors=vectors,
     element=element,
     differs=DIFFERS,
+    rejects=rejects,
     ties=products(("x", "w"), ((1, 1, -1), (-1, 1, 1))),
 )
 def qlinear_conv(
@@ -369,35 +276,36 @@ def qlinear_conv(
     >>> qlinear_conv(x, one, zero, w[:1], one, zero, one, zero, B=np.int32([2**31 - 127]))
     array([[[-128, -128]]], dtype=int8)
     """
-    attributes = {
-        "auto_pad": auto_pad,
-        "dilations": dilations,
-        "group": group,
-        "kernel_shape": kernel_shape,
-        "pads": pads,
-        "strides": strides,
-    }
-    shape = window(NAME, x, w, attributes)
-    parameters = {
-        "x_scale": x_scale,
-        "x_zero_point": x_zero_point,
-        "w_scale": w_scale,
-        "w_zero_point": w_zero_point,
-        "y_scale": y_scale,
-        "y_zero_point": y_zero_point,
-    }
-    _check_parameters(w.shape[0], parameters, B)
-    rank, channel = len(shape.kernel), (-1, *(1,) * len(shape.kernel))
-    around = [(0, 0), (0, 0), *zip(shape.pads[:rank], shape.pads[rank:], strict=True)]
+    shape = window(
+        NAME,
+        x,
+        w,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
+    )
+    check_linear(
+        NAME,
+        w.shape[0],
+        B,
+        x_scale=x_scale,
+        x_zero_point=x_zero_point,
+        w_scale=w_scale,
+        w_zero_point=w_zero_point,
+        y_scale=y_scale,
+        y_zero_point=y_zero_point,
+    )
     # Zero after the zero point is subtracted: padding with x_zero_point.
-    centred = np.pad(x.astype(np.int32) - x_zero_point.reshape(()), around)
-    taps_of_w = w.astype(np.int32) - w_zero_point.reshape(-1, 1, *(1,) * rank)
+    centred = pad(subtract32(x, x_zero_point), shape.pads)
+    weights = subtract32(w, spread(w_zero_point, w.shape, 0, 0))
     sums = integer_conv(
-        centred, taps_of_w, strides=shape.strides, dilations=shape.dilations, group=shape.group
+        centred, weights, strides=shape.strides, dilations=shape.dilations, group=shape.group
     )
     if B is not None:
-        sums = sums + B.astype(np.int64).reshape(channel)
-    scales = multiply(x_scale.reshape(()), w_scale.reshape(channel))
-    multiplier = divide(scales, y_scale.reshape(()), np.float32)
-    accumulator = accumulate(sums, overflow)
-    return requantize(accumulator, multiplier, y_zero_point.reshape(()), y_zero_point.dtype)
+        sums = sums + spread(B, sums.shape, 1, 0)
+    scales = multiply(x_scale, spread(w_scale, sums.shape, 1, 0))
+    multiplier = divide(scales, y_scale, np.float32)
+    return requantize(accumulate(sums, overflow), multiplier, y_zero_point, y_zero_point.dtype)

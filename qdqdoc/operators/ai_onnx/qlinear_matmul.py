@@ -15,20 +15,37 @@ import numpy as np
 
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import DTYPES, Array, is_integer, tensor, type_name
-from qdqdoc.numerics.products import Overflow, accumulate, float8_matmul, integer_matmul
-from qdqdoc.numerics.rounding import divide, f32, multiply, requantize
+from qdqdoc.numerics.products import Overflow, accumulate, float_matmul, integer_matmul
+from qdqdoc.numerics.rounding import divide, multiply, requantize, subtract32
 from qdqdoc.registry import (
     NEWEST_OPSET,
     PEERS,
-    UNWRITTEN,
     Call,
     Differs,
     Element,
     Version,
     operator,
-    refuse,
 )
-from qdqdoc.registry.ties import products
+from qdqdoc.registry.matrices import (
+    MISFITS,
+    as_matrices,
+    granularities,
+    is_one_value,
+    is_vector_of_batch,
+    misshaped,
+    one_value,
+    operands,
+    per_column,
+    per_row,
+    place,
+    random_codes,
+    same_shape,
+    several,
+    unwritten_sums,
+    without_vectors,
+)
+from qdqdoc.registry.ties import every_code, products
+from qdqdoc.registry.ties_float8 import float8_products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,32 +119,40 @@ TO_FLOAT8 = _rule(
 )
 
 
+# Scales of a, b and y with which orders of rounding differ on some code: searched.
+DECIDING = (
+    (0.20031343, 1.002476, 0.68038946),
+    (1.0480522, 1.9034042, 0.6299581),
+    (0.6412299, 0.93432087, 5.6520233),
+)
+
+
 def vectors() -> Iterator[Call]:
-    """Yield each corner: sign combinations, ties, rails, per row and column, batches, float8."""
+    """Yield each corner: signs, shapes, ties, rails, per row and column, float8."""
     ramp = np.arange(-12, 12).reshape(6, 4)
     for a, b, y in ((a, b, y) for a in INT8 for b in INT8 for y in INT8):
         left, right = ramp + (12 if a == "uint8" else 0), ramp.T + (12 if b == "uint8" else 0)
         for zero in (1, 2):
-            call = _call(left.astype(a), right.astype(b), y, (0.5, 0.25, 1.0), (3, 1, zero))
-            yield replace(call, name=f"{a} by {b} to {y}, zero point {zero}", opset=10)
+            name = f"{a} by {b} to {y}, zero point {zero}"
+            scales, zeros = (0.5, 0.25, 1.0), (3, 1, zero)
+            yield _call(left.astype(a), right.astype(b), y, scales, zeros, name)
+    for name, left, right in operands("uint8", "int8"):
+        yield _call(left, right, "uint8", (0.02, 0.03, 1.1), (120, -7, 99), name)
     rows, one = tensor("int8", [[1], [2], [3], [5], [7], [9], [-5], [100]]), tensor("int8", [[1]])
     yield _call(rows, one, "int8", (0.1, 1, 1), (0, 0, 0), "ties in float32 only")
     yield _call(rows, tensor("int8", [[127]]), "uint8", (1, 1, 1.0), (0, 0, 200), "both rails")
-    yield from _shape_vectors()
-    big, long = (np.full((1, n), 255, np.uint8) for n in (34000, 301))
-    yield _call(big, big.T, "uint8", (0.5, 0.5, 4e7), (0, 0, 100), "the accumulator wraps")
-    yield _call(long, long.T, "uint8", (5.5 / (301 * 255**2), 1, 1), (0, 0, 1), "beyond 2**24")
-    for kind in ("float16", "bfloat16"):
-        scales = tuple(tensor(kind, s) for s in (0.3, 0.07, 0.9))
-        yield _call(ramp.astype(np.int8), ramp.T.astype(np.int8), "int8", scales, (1, 2, 3), kind)
-    for a, y in ((a, y) for a in FLOAT8 for y in (*FLOAT8, "int8")):
-        left, right = tensor(a, ramp / 4), tensor("float8e5m2", ramp.T * 8)
-        left[0, 0], left[1, 1] = np.inf, np.nan
-        yield _call(left, right, y, (0.5, 0.25, 0.3), (0, 0, 1), f"{a} by float8e5m2 to {y}")
+    for count, scale in ((34000, 6.25e-9), (301, 5.5 / (301 * 255**2)), (301, 1.0243963e-05)):
+        long, name = np.full((1, count), 255, np.uint8), f"wraps, or exceeds 24 bits: {scale}"
+        yield _call(long, long.T, "uint8", (scale, 1, 1), (0, 0, 50), name)
+    for scales in DECIDING:
+        name, codes = f"{scales}", every_code("uint8")[:, None]
+        yield _call(codes, tensor("uint8", [[1]]), "uint8", scales, (0, 0, 1), name)
+    yield from _per_row_and_column()
+    yield from _other_types(ramp)
 
 
 def _call(
-    a: Array, b: Array, y: str, scales: tuple[object, ...], zeros: tuple[int, ...], name: str = ""
+    a: Array, b: Array, y: str, scales: tuple[object, ...], zeros: tuple[object, ...], name: str
 ) -> Call:
     s_a, s_b, s_y = (s if isinstance(s, np.ndarray) else tensor("float32", s) for s in scales)
     inputs = {
@@ -143,115 +168,83 @@ def _call(
     return Call(name=name, inputs=inputs)
 
 
-def _shape_vectors() -> Iterator[Call]:
-    rng = np.random.default_rng(3)
-    a, b = (rng.integers(-128, 128, shape, np.int8) for shape in ((2, 3, 5, 7), (3, 7, 4)))
-    plain = _call(a, b, "int8", (0.02, 0.01, 0.9), (3, -2, 5), "a batch")
-    yield plain
-    rows, columns = _several("a", (5,)), _several("b", (4,))
-    flat = {**plain.inputs, "a": a[0, 0], "b": b[0]}
-    yield replace(plain, name="per row", inputs={**flat, **rows})
-    yield replace(plain, name="per column", inputs={**flat, **columns})
-    yield replace(plain, name="per row and column", inputs={**flat, **rows, **columns})
-    deep = {**_several("a", (2, 3, 5, 1)), **_several("b", (3, 1, 4))}
-    yield replace(plain, name="per row and column of a batch", inputs={**plain.inputs, **deep})
-    yield replace(plain, name="a vector by a matrix", inputs={**flat, "a": a[0, 0, 0]})
-    yield replace(plain, name="a matrix by a vector", inputs={**flat, "b": b[0, :, 0]})
-    yield replace(plain, name="two vectors", inputs={**flat, "a": a[0, 0, 0], "b": b[0, :, 0]})
-    empty = {**flat, "a": a[0, 0, :, :0], "b": b[0, :0]}
-    yield replace(plain, name="nothing to sum", inputs=empty)
-    yield replace(plain, name="no rows", inputs={**flat, "a": a[0, 0, :0]})
+def _per_row_and_column() -> Iterator[Call]:
+    """Yield scales and zero points of each shape, of one operand and of both."""
+    for a, b in (((5, 7), (7, 4)), ((2, 3, 5, 7), (3, 7, 4)), ((7,), (7, 4)), ((5, 7), (7,))):
+        left, right = random_codes("int8", a, 1), random_codes("int8", b, 2)
+        plain = _call(left, right, "int8", (0.02, 0.01, 0.9), (3, -2, 5), f"{a} by {b}")
+        for name, more in granularities(a, b):
+            yield replace(plain, name=f"{plain.name}: {name}", inputs={**plain.inputs, **more})
+    ones = {k: plain.inputs[k].reshape(1) for k in ("a_scale", "y_scale", "y_zero_point")}
+    yield replace(plain, name="vectors of one value", inputs={**plain.inputs, **ones})
 
 
-def _several(matrix: str, shape: tuple[int, ...]) -> dict[str, Array]:
-    count = int(np.prod(shape))
-    scale = np.linspace(0.01, 0.05, count, dtype=np.float32).reshape(shape)
-    zero_point = tensor("int8", np.arange(count).reshape(shape))
-    return {f"{matrix}_scale": scale, f"{matrix}_zero_point": zero_point}
+def _other_types(ramp: Array) -> Iterator[Call]:
+    """Yield scales of 16 bits, and float8 with what is not finite."""
+    codes, eighths = ramp.astype(np.int8), (0.5, 0.25, 0.3)
+    for kind in ("float16", "bfloat16"):
+        scales = tuple(tensor(kind, s) for s in (0.3, 0.07, 0.9))
+        yield _call(codes, codes.T, "int8", scales, (1, 2, 3), kind)
+    for a, y in ((a, y) for a in FLOAT8 for y in (*FLOAT8, "int8")):
+        left, right = tensor(a, ramp / 4), tensor("float8e5m2", ramp.T * 8)
+        left[0, 0], left[1, 1] = np.inf, np.nan
+        for zeros in ((0, 0, 1), (1, 2, 1)):
+            name = f"{a} by float8e5m2 to {y}, zero points {zeros}"
+            yield _call(left, right, y, eighths, zeros, name)
+    yield _call(codes, codes.T, "float8e5m2", eighths, (1, 2, 3), "int8 by int8 to float8e5m2")
+    far, tiny = tensor("float8e5m2", [[57344, -57344]]), tensor("float8e5m2", 2.0**-16)
+    yield _call(
+        far, far.T * 0 + 1, "int8", (2.0**20, 1, 1), (tiny, 0, 1), "32 bits of a difference"
+    )
+    yield _call(codes, right, "uint8", eighths, (1, 2, 3), "int8 by float8e5m2")
+    yield _call(right.T, codes.T, "uint8", eighths, (1, 2, 3), "float8e5m2 by int8")
+    for y, (left, right, *zero_points), searched in float8_products():
+        yield _call(left, right, y, searched, tuple(zero_points), f"{searched} to {y}")
+
+
+def rejects() -> Iterator[Call]:
+    """Yield shapes that do not multiply, and scales and zero points that do not fit."""
+    scales, zeros = (1, 1, 1), (0, 0, 0)
+    for name, (a, b) in MISFITS.items():
+        yield _call(np.zeros(a, np.int8), np.zeros(b, np.int8), "int8", scales, zeros, name)
+    left, right = np.zeros((5, 7), np.int8), np.zeros((7, 4), np.int8)
+    plain = _call(left, right, "int8", scales, zeros, "plain")
+    changes = [*misshaped("a", left.shape, -2), *misshaped("b", right.shape, -1)]
+    for one in (("a", (5,)), ("b", (4,)), ("y", (4,))):
+        changes += ((f"{k} without the other", {k: v}) for k, v in several(*one).items())
+    for name, more in changes:
+        yield replace(plain, name=name, inputs={**plain.inputs, **more})
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
     """Bind the formula to one output element."""
     inputs = call.inputs
-    a = inputs["a"] if inputs["a"].ndim > 1 else inputs["a"][None, :]
-    b = inputs["b"] if inputs["b"].ndim > 1 else inputs["b"][:, None]
-    position = [*index]
-    if inputs["a"].ndim == 1:
-        position.insert(len(position) - (inputs["b"].ndim > 1), 0)
-    if inputs["b"].ndim == 1:
-        position.append(0)
-    *batch, row, column = position
-    row_of_a = a[tuple(_aligned(batch, a.shape[:-2]))][row]
-    column_of_b = b[tuple(_aligned(batch, b.shape[:-2]))][:, column]
-    values: dict[str, object] = {"a": row_of_a, "b": column_of_b}
-    for name in ("scale", "zero_point"):
-        values[f"{name[0]}_a"] = _entry(inputs[f"a_{name}"], batch, row, 0)
-        values[f"{name[0]}_b"] = _entry(inputs[f"b_{name}"], batch, 0, column)
-        values[f"{name[0]}_y"] = inputs[f"y_{name}"].reshape(-1)[0]
-    target = type_name(inputs["y_zero_point"].dtype)
-    formula = TO_INTEGER if _all_integer(inputs["a"], inputs["b"]) else MIXED_TO_INTEGER
-    if not is_integer(DTYPES[target]):
-        formula = TO_FLOAT8
-    sets = {"K": range(len(row_of_a))}
-    return Element(formula=formula, values=values, sets=sets, types={"T": target})
-
-
-def _aligned(batch: list[int], shape: tuple[int, ...]) -> list[int]:
-    tail = batch[len(batch) - len(shape) :]
-    return [0 if n == 1 else i for i, n in zip(tail, shape, strict=True)]
-
-
-def _entry(parameter: Array, batch: list[int], row: int, column: int) -> object:
-    if parameter.size == 1:
-        return parameter.reshape(-1)[0]
-    if parameter.ndim == 1:
-        return parameter[row or column]
-    where = [*_aligned(batch, parameter.shape[:-2]), row, column]
-    return parameter[tuple(i if n > 1 else 0 for i, n in zip(where, parameter.shape, strict=True))]
-
-
-def _all_integer(*arrays: Array) -> bool:
-    return all(is_integer(array.dtype) for array in arrays)
-
-
-def _shaped(name: str, parameter: Array, matrix: Array) -> Array:
-    """Let a vector run along the rows of ``a`` or the columns of ``b``."""
-    along, across = (-2, -1) if name.startswith("a") else (-1, -2)
-    count = matrix.shape[along]
-    if parameter.size == 1:
-        return parameter.reshape(())
-    if parameter.shape == (count,):
-        return np.expand_dims(parameter, across)
-    full = [*matrix.shape]
-    full[across] = 1
-    if parameter.shape != tuple(full):
-        refuse(NAME, name, f"shape {parameter.shape}", f"(), ({count},) or {tuple(full)}")
-    return parameter
-
-
-def _check_shapes(a: Array, b: Array) -> None:
-    inner = a.shape[-1:], b.shape[-2:][:1]
-    fits = inner[0] == inner[1] != ()
-    try:
-        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        fits = False
-    if not fits:
-        refuse(NAME, "b", f"shape {b.shape}", f"a shape that a of shape {a.shape} multiplies")
+    at = place(inputs["a"], inputs["b"], index)
+    values = {
+        "a": at.row_of(inputs["a"]),
+        "b": at.column_of(inputs["b"]),
+        "s_a": at.of_row(inputs["a_scale"]),
+        "z_a": at.of_row(inputs["a_zero_point"]),
+        "s_b": at.of_column(inputs["b_scale"]),
+        "z_b": at.of_column(inputs["b_zero_point"]),
+        "s_y": at.of_row(inputs["y_scale"]),
+        "z_y": at.of_row(inputs["y_zero_point"]),
+    }
+    target = inputs["y_zero_point"].dtype
+    integers = all(is_integer(inputs[name].dtype) for name in "ab")
+    formula = TO_INTEGER if integers else MIXED_TO_INTEGER
+    formula = formula if is_integer(target) else TO_FLOAT8
+    sets = {"K": range(inputs["a"].shape[-1])}
+    return Element(formula=formula, values=values, sets=sets, types={"T": type_name(target)})
 
 
 _COLUMN, _UNIT = tensor("int8", [[1], [2], [3], [4], [5], [6], [7], [8]]), tensor("int8", [[1]])
 _TIES = _call(_COLUMN, _UNIT, "int8", (0.5, 1, 1), (0, 0, 3), "ties, odd zero point")
 _NARROW = _call(_COLUMN, _UNIT, "int8", (0.1, 1, 1), (0, 0, 0), "a tie in float32 only")
-_PER_ROW = replace(
-    _TIES,
-    name="per row",
-    inputs={
-        **_TIES.inputs,
-        "a_scale": tensor("float32", range(1, 9)),
-        "a_zero_point": tensor("int8", [0] * 8),
-    },
-)
+_PER_ROW = replace(_TIES, name="per row", inputs={**_TIES.inputs, **several("a", (8,))})
+_WIDE = tensor("int8", [[[1, 2]]])
+_PLAIN = _call(_COLUMN[None], _WIDE, "int8", (1, 1, 1), (0, 0, 0), "per column of a batch")
+_BATCH = replace(_PLAIN, inputs={**_PLAIN.inputs, **several("b", (2,))})
 _EMPTY = _call(_COLUMN[:, :0], _UNIT[:0], "int8", (1, 1, 1), (0, 0, 5), "nothing to sum")
 _SIGNS = _call(_COLUMN, tensor("uint8", [[1]]), "int8", (1, 1, 1), (0, 0, 0), "int8 by uint8")
 
@@ -275,20 +268,21 @@ DIFFERS = (
             peer,
             _PER_ROW,
             None,
-            "A vector of scales for the rows of a is refused.",
+            "Scales and zero points for the rows of a are refused.",
             "a may have a scale per row.",
-            lambda call: call.inputs["a_scale"].size > 1,
+            lambda call: not is_one_value(call.inputs["a_scale"]),
         )
         for peer in PEERS
     ),
     Differs(
         "onnxruntime",
-        _EMPTY,
-        UNWRITTEN,
-        "With nothing to sum, the result is memory that was never written.",
-        "A sum of nothing is 0.",
-        lambda call: call.inputs["a"].shape[-1] == 0,
+        _BATCH,
+        None,
+        "Vectors are refused if b is a batch; shape (..., 1, N) is taken.",
+        "Names the vector for matrices and (..., 1, N) for batches.",
+        lambda call: is_vector_of_batch(call.inputs["b_scale"], call.inputs["b"]),
     ),
+    unwritten_sums(_EMPTY),
     Differs(
         "onnxruntime",
         _SIGNS,
@@ -307,6 +301,7 @@ DIFFERS = (
     vectors=vectors,
     element=element,
     differs=DIFFERS,
+    rejects=rejects,
     ties=products(("a", "b"), ((-1, 1), (1, -1))),
 )
 def qlinear_matmul(
@@ -386,28 +381,21 @@ def qlinear_matmul(
     >>> qlinear_matmul(row, one, none, row.T, one, none, scale, np.uint8(128))
     array([[0]], dtype=uint8)
     """
-    _check_shapes(a, b)
-    for name, parameter in (("y_scale", y_scale), ("y_zero_point", y_zero_point)):
-        if parameter.size != 1:
-            refuse(NAME, name, f"shape {parameter.shape}", "one value")
-    left, right = (a if a.ndim > 1 else a[None, :]), (b if b.ndim > 1 else b[:, None])
-    scales = _shaped("a_scale", a_scale, left), _shaped("b_scale", b_scale, right)
-    zero_a = _shaped("a_zero_point", a_zero_point, left)
-    zero_b = _shaped("b_zero_point", b_zero_point, right)
-    if _all_integer(a, b):
-        sums = integer_matmul(left.astype(np.int32) - zero_a, right.astype(np.int32) - zero_b)
+    left, right = as_matrices(NAME, {"a": a, "b": b})
+    scale_a = per_row(NAME, "a_scale", a_scale, a)
+    zero_a = per_row(NAME, "a_zero_point", a_zero_point, a)
+    scale_b = per_column(NAME, "b_scale", b_scale, b)
+    zero_b = per_column(NAME, "b_zero_point", b_zero_point, b)
+    same_shape(NAME, ("a_scale", a_scale), ("a_zero_point", a_zero_point))
+    same_shape(NAME, ("b_scale", b_scale), ("b_zero_point", b_zero_point))
+    if all(is_integer(codes.dtype) for codes in (a, b, y_zero_point)):
+        sums = integer_matmul(subtract32(left, zero_a), subtract32(right, zero_b))
         accumulator = accumulate(sums, overflow)
     else:
         pairs = ((left, zero_a), (right, zero_b))
-        accumulator = float8_matmul(
-            *(m.astype(np.float64) - z.astype(np.float64) for m, z in pairs)
-        )
-    multiplier = divide(multiply(*scales), f32(y_scale.reshape(())), np.float32)
-    y = requantize(accumulator, multiplier, y_zero_point.reshape(()), y_zero_point.dtype)
-    return y.reshape(_result_shape(a, b, y.shape))
-
-
-def _result_shape(a: Array, b: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Drop the dimensions that vectors were given."""
-    rows = shape[-2:-1] if a.ndim > 1 else ()
-    return (*shape[:-2], *rows, *(shape[-1:] if b.ndim > 1 else ()))
+        # In float64 the difference of two codes is exact.
+        accumulator = float_matmul(*(m - z.astype(np.float64) for m, z in pairs))
+    divisor = one_value(NAME, "y_scale", y_scale)
+    multiplier = divide(multiply(scale_a, scale_b), divisor, np.float32)
+    zero_y = one_value(NAME, "y_zero_point", y_zero_point)
+    return without_vectors(requantize(accumulator, multiplier, zero_y, zero_y.dtype), a, b)

@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdqdoc.formula import Formula
-from qdqdoc.numerics.formats import (
-    DTYPES,
-    ONNX_TYPE,
-    Array,
-    integer_range,
-    is_integer,
-    largest_finite,
-    tensor,
-    type_name,
-    type_of_number,
-)
+from qdqdoc.numerics.blockwise import by_blocks
+from qdqdoc.numerics.formats import DTYPES, ONNX_TYPE, Array, is_integer, tensor, type_name
 from qdqdoc.numerics.layout import spread
 from qdqdoc.numerics.rounding import cast, divide, f32, round_to_grid, saturate_float
 from qdqdoc.registry import (
@@ -40,8 +31,18 @@ from qdqdoc.registry import (
 from qdqdoc.registry.granularity import (
     CASE_SHAPE,
     check_granularity,
-    granularity_cases,
+    granularity_rejects,
     parameter_index,
+)
+from qdqdoc.registry.linear import (
+    DIVISIONS,
+    division_vectors,
+    layout_vectors,
+    middle_vectors,
+    quotient,
+    quotient_vectors,
+    rail_vectors,
+    type_by_number,
 )
 from qdqdoc.registry.ties import quotients
 
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 NAME = "QuantizeLinear"
 FLOATS = ("float32", "float16", "bfloat16", "int32")
 FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
-PRECISIONS = ("float32", "float16", "bfloat16")
 
 V10 = Version(
     since=10,
@@ -114,77 +114,15 @@ TO_FLOAT8_OPEN = _rule(
 
 def vectors() -> Iterator[Call]:
     """Yield each corner: ties, rails, granularities, compute types, infinities and NaN."""
-    halves = np.arange(-6, 7, dtype=np.float32) / 2
-    far = tensor(
-        "float32", [-3e9, -1e5, -129, -128.5, 127.5, 255.5, 1e5, 3e9, np.inf, -np.inf, np.nan]
-    )
-    for kind in V25.types["T3"]:
-        if is_integer(DTYPES[kind]):
-            low, high = integer_range(DTYPES[kind])
-            for zero in dict.fromkeys((low, 0, 1, high)):
-                z = tensor(kind, zero)
-                for scale in tensor("float32", [1, 0.1, -0.75]):
-                    x = np.concatenate([halves * scale, far])
-                    inputs = {"x": x, "y_scale": scale, "y_zero_point": z}
-                    yield Call(name=f"{kind} z={zero} s={scale!s}", inputs=inputs, opset=25)
+    yield from quotient_vectors(kind for kind in V25.types["T3"] if is_integer(DTYPES[kind]))
     for kind in V28.types["T3"]:
         if not is_integer(DTYPES[kind]):
-            yield from _float_vectors(kind)
-    yield from _layout_vectors()
-    yield from _compute_type_vectors()
-
-
-def _float_vectors(kind: str) -> Iterator[Call]:
-    dtype = DTYPES[kind]
-    limit = tensor("float32", largest_finite(dtype))
-    near = limit * tensor("float32", [0.96, 1, 1.03, 1.0714, 1.125, 1.2, 2])
-    small = np.ldexp(tensor("float32", [1, 1.5, 2, 2.5, 3, 5]), -10)
-    x = np.concatenate([near, -near, small, np.arange(-4, 5) * tensor("float32", 0.3125), [0]])
-    for saturate in (1, 0):
-        for zero in (0, 1):
-            name, shift = f"{kind} z={zero} saturate={saturate}", np.array(zero, dtype)
-            yield _case(name, f32(x), tensor("float32", 1), shift, 28, saturate=saturate)
-    special = tensor("float32", [np.inf, -np.inf, np.nan])
-    inputs = {"x": special, "y_scale": tensor("float32", 0.5)}
-    number = ONNX_TYPE[kind]
-    yield Call(name=f"{kind} special", inputs=inputs, attributes={"output_dtype": number})
-
-
-def _layout_vectors() -> Iterator[Call]:
-    x = (np.arange(42, dtype=np.float32).reshape(CASE_SHAPE) - 20) / 4
-    for name, shape, attributes in granularity_cases():
-        scale = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 1) / 7
-        inputs = {"x": x, "y_scale": scale, "y_zero_point": tensor("uint8", scale * 8)}
-        yield Call(name=name, inputs=inputs, attributes=attributes)
-    one = {"x": x[0, 0, :3], "y_scale": tensor("float32", [0.5]), "y_zero_point": tensor("int8", 3)}
-    yield Call(name="a vector of one scale", inputs=one)
-    yield Call(name="no zero point", inputs={"x": x, "y_scale": tensor("float32", 0.25)})
-    for odd in (0, np.inf, 1e-45):
-        yield _case(f"scale {odd}", x, tensor("float32", odd), tensor("int8", 3))
-    yield Call(name="empty", inputs={"x": x[:, :0], "y_scale": tensor("float32", 0.25)})
-    scalar = {"x": x[1, 1, 1], "y_scale": tensor("float32", 0.25)}
-    yield Call(name="a scalar", inputs=scalar, opset=10)
-
-
-def _compute_type_vectors() -> Iterator[Call]:
-    rng = np.random.default_rng(1)
-    x, zero = rng.uniform(-40000, 40000, 64).astype(np.float32), tensor("uint16", 9)
-    for kind in PRECISIONS:
-        for opset in (21, 25):
-            name = f"{kind} at opset {opset}"
-            yield _case(name, cast(x, DTYPES[kind]), tensor(kind, 3.7), zero, opset)
-        number = ONNX_TYPE[kind]
-        yield _case(f"precision {kind}", x, tensor("float32", 3.7), zero, precision=number)
-    whole = tensor("int32", [2**24 + 1, 2**30 + 2**22 + 1, -7, 5, 0, 3])
-    for kind in (*PRECISIONS, "int32", "float8e8m0"):
-        yield _case(f"int32 by {kind}", whole, tensor(kind, 2), tensor("int16", 1))
-
-
-def _case(
-    name: str, x: Array, scale: Array, zero: Array, opset: int = 25, **attributes: int
-) -> Call:
-    inputs = {"x": x, "y_scale": scale, "y_zero_point": zero}
-    return Call(name=name, inputs=inputs, attributes=attributes, opset=opset)
+            yield from rail_vectors(kind)
+            yield from middle_vectors(kind)
+    yield from layout_vectors()
+    x, three = np.full(CASE_SHAPE, 6, np.float32), tensor("float32", [1, 2, 3])
+    yield quotient("3 scales at opset 13", x, three, tensor("int8", [0, 1, 2]), 13)
+    yield from division_vectors()
 
 
 def ties() -> Iterator[Call]:
@@ -194,10 +132,23 @@ def ties() -> Iterator[Call]:
             for float_type in ("float32", "float16") if opset > V13.since else ("float32",):
                 if is_integer(DTYPES[kind]):
                     yield from quotients(kind, float_type, opset)
-    every = np.arange(0, 2**32, 16411, dtype=np.uint32).view(np.float32)
+    every = np.arange(0, 2**32, 16001, dtype=np.uint32).view(np.float32)
     for kind in FLOAT8:
-        yield _case(f"sweep {kind}", every, _ONE, tensor(kind, 0), 21)
-        yield _case(f"open sweep {kind}", every, _ONE, tensor(kind, 0), 21, saturate=0)
+        yield quotient(f"sweep {kind}", every, _ONE, tensor(kind, 0), 21)
+        yield quotient(f"open sweep {kind}", every, _ONE, tensor(kind, 0), 21, saturate=0)
+
+
+def rejects() -> Iterator[Call]:
+    """Yield shapes that fit no granularity, and types that cannot be asked for."""
+    yield from granularity_rejects(np.ones(CASE_SHAPE, np.float32), "y", "int8")
+    x, three, zero = np.ones(3, np.float32), np.ones(3, np.float32), tensor("int8", 0)
+    yield Call(name="3 scales at opset 10", inputs={"x": x, "y_scale": three}, opset=10)
+    yield quotient("two types", x, _ONE, zero, output_dtype=ONNX_TYPE["uint8"])
+    for number, opset in ((99, 28), (ONNX_TYPE["float32"], 28), (ONNX_TYPE["int2"], 24)):
+        name = f"output_dtype {number} at opset {opset}"
+        yield quotient(name, x, _ONE, zero, opset, output_dtype=number)
+    for number in (ONNX_TYPE["int8"], 99):
+        yield quotient(f"precision {number}", x, _ONE, zero, precision=number)
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
@@ -218,10 +169,7 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
 
 def _target(y_zero_point: Array | None, output_dtype: int, opset: int) -> str:
     allowed = pick(VERSIONS, opset).allowed("y")
-    named = type_of_number(output_dtype) if output_dtype else None
-    if output_dtype and named not in allowed:
-        numbers = ", ".join(f"{ONNX_TYPE[kind]} ({kind})" for kind in allowed)
-        refuse(NAME, "output_dtype", output_dtype, f"0, {numbers}")
+    named = type_by_number(NAME, "output_dtype", output_dtype, allowed)
     if y_zero_point is None:
         return named or "uint8"
     kind = type_name(y_zero_point.dtype)
@@ -231,28 +179,25 @@ def _target(y_zero_point: Array | None, output_dtype: int, opset: int) -> str:
 
 
 def _compute_type(y_scale: Array, precision: int, opset: int) -> str:
-    if precision:
-        named = type_of_number(precision)
-        if named not in PRECISIONS:
-            numbers = ", ".join(f"{ONNX_TYPE[p]} ({p})" for p in PRECISIONS)
-            refuse(NAME, "precision", precision, f"0, {numbers}")
-        return named
+    named = type_by_number(NAME, "precision", precision, DIVISIONS)
     kind = type_name(y_scale.dtype)
-    return kind if opset >= V23.since and kind in PRECISIONS else "float32"
+    return named or (kind if opset >= V23.since and kind in DIVISIONS else "float32")
 
 
 _ONE = tensor("float32", 1)
 _HALF_TYPE = tensor("float16", 0.3)
-_BEYOND_INT32 = _case("beyond int32", tensor("float32", [3e9, -3e9]), _ONE, tensor("int8", 0), 21)
-_F16 = _case("float16", tensor("float16", [1000]), _HALF_TYPE, tensor("uint16", 0), 21)
-_MIXED = _case("float32 by float16", tensor("float32", [1000]), _HALF_TYPE, tensor("uint16", 0))
-_SHIFTED = _case("float8 zero point", tensor("float32", [1]), _ONE, tensor("float8e4m3fn", 2))
+_BEYOND_INT32 = quotient(
+    "beyond int32", tensor("float32", [3e9, -3e9]), _ONE, tensor("int8", 0), 21
+)
+_F16 = quotient("float16", tensor("float16", [1000]), _HALF_TYPE, tensor("uint16", 0), 21)
+_MIXED = quotient("float32 by float16", tensor("float32", [1000]), _HALF_TYPE, tensor("uint16", 0))
+_SHIFTED = quotient("float8 zero point", tensor("float32", [1]), _ONE, tensor("float8e4m3fn", 2))
 _ABOVE_E4M3 = tensor("float32", [464, 465, 479, 480, 495, 496])
 _ABOVE_E5M2 = tensor("float32", [61439, 61440, 65535, 65536])
-_E4M3 = _case("E4M3FN", _ABOVE_E4M3, _ONE, tensor("float8e4m3fn", 0), saturate=0)
-_E5M2 = _case("E5M2", _ABOVE_E5M2, _ONE, tensor("float8e5m2", 0), saturate=0)
-_NAN4 = _case("float4 NaN", tensor("float32", [np.nan]), _ONE, tensor("float4e2m1", 0))
-_BFLOAT16 = _case("in bfloat16", _ONE, _ONE, tensor("int8", 0), precision=ONNX_TYPE["bfloat16"])
+_E4M3 = quotient("E4M3FN", _ABOVE_E4M3, _ONE, tensor("float8e4m3fn", 0), saturate=0)
+_E5M2 = quotient("E5M2", _ABOVE_E5M2, _ONE, tensor("float8e5m2", 0), saturate=0)
+_NAN4 = quotient("float4 NaN", tensor("float32", [np.nan]), _ONE, tensor("float4e2m1", 0))
+_BFLOAT16 = quotient("in bfloat16", _ONE, _ONE, tensor("int8", 0), precision=ONNX_TYPE["bfloat16"])
 _NANS = (np.nan, np.nan)
 _IGNORED = "The zero point is ignored."
 _ADDED = "The formula is the same for all types: the zero point is added."
@@ -338,6 +283,7 @@ DIFFERS = (
     vectors=vectors,
     element=element,
     differs=DIFFERS,
+    rejects=rejects,
     ties=ties,
 )
 def quantize_linear(
@@ -434,12 +380,15 @@ def quantize_linear(
     parameters = {"y_scale": y_scale, "y_zero_point": y_zero_point}
     check_granularity(NAME, x, parameters, axis=axis, block_size=block_size)
     zero = np.zeros((), np.int32) if y_zero_point is None else y_zero_point
-    scale = spread(y_scale, x.shape, axis, block_size)
-    shift = spread(zero, x.shape, axis, block_size)
-    quotient = divide(x, scale, DTYPES[compute])
-    if is_integer(DTYPES[target]):
-        return round_to_grid(quotient, shift, DTYPES[target])
-    shifted = f32(quotient) + f32(shift)
-    if target in FLOAT8 and not saturate:
-        return cast(shifted, DTYPES[target])
-    return saturate_float(shifted, DTYPES[target])
+
+    def rule(x: Array, scale: Array, shift: Array) -> Array:
+        quotient = divide(x, scale, DTYPES[compute])
+        if is_integer(DTYPES[target]):
+            return round_to_grid(quotient, shift, DTYPES[target])
+        shifted = f32(quotient) + f32(shift)
+        if target in FLOAT8 and not saturate:
+            return cast(shifted, DTYPES[target])
+        return saturate_float(shifted, DTYPES[target])
+
+    scale, shift = (spread(p, x.shape, axis, block_size) for p in (y_scale, zero))
+    return by_blocks(rule, DTYPES[target], x, scale, shift)

@@ -6,7 +6,7 @@ side by side; none is a kernel. A rule takes an accumulator, the three scales an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from qdqdoc.formula.rounding import POINTS, floor, rint, saturate
 from qdqdoc.tables import Code, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from qdqdoc.tables import Cell
 
@@ -235,9 +235,8 @@ TIES = Scales(np.float32(0.5), np.float32(1), np.float32(1), 0)
 ODD = Scales(np.float32(0.5), np.float32(1), np.float32(1), 1)
 NARROW = Scales(np.float32(0.1), np.float32(1), np.float32(1), 0)
 WILD = tuple(
-    Scales(np.float32(x), np.float32(w), np.float32(y), zero_point)
+    Scales(np.float32(x), np.float32(w), np.float32(y), 0)
     for x, w, y in ((0.5, 1, 1), (0.1, 1, 1), (0.0235, 0.0061, 0.0471), (0.007, 0.0039, 0.0118))
-    for zero_point in (0, 1)
 )
 """Scales on which the rules are counted against each other."""
 
@@ -258,8 +257,9 @@ def rules() -> Table:
     )
 
 
-def counted(reach: int, every: Sequence[Scales] = WILD) -> Table:
+def counted(reach: int, zero_point: int) -> Table:
     """Count for each rule how many accumulators up to ``reach`` get another code than exactly."""
+    every = [replace(scales, zero_point=zero_point) for scales in WILD]
     rows: list[tuple[Cell, ...]] = []
     for rule in RULES[1:]:
         numbers = []
@@ -267,7 +267,7 @@ def counted(reach: int, every: Sequence[Scales] = WILD) -> Table:
             pairs = ((rule.code(a, scales), RULES[0].code(a, scales)) for a in range(-reach, reach))
             numbers.append(sum(ours != exact for ours, exact in pairs))
         rows.append((rule.name, *numbers))
-    heads = [f"{s.x!s}·{s.w!s}/{s.y!s}, zero point {s.zero_point}" for s in every]
+    heads = [f"{s.x!s}·{s.w!s}/{s.y!s}" for s in every]
     return Table(columns=("rule", *heads), rows=tuple(rows))
 
 

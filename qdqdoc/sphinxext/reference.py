@@ -9,7 +9,7 @@ from qdqdoc.formula import name_latex
 from qdqdoc.operators import OPERATORS
 from qdqdoc.sphinxext.formulas import find_operator, formula_label
 from qdqdoc.sphinxext.page import PageDirective
-from qdqdoc.sphinxext.reference_tables import differences, symbols, vectors, versions
+from qdqdoc.sphinxext.reference_tables import bounds, differences, symbols, vectors, versions
 from qdqdoc.sphinxext.scope import scope
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class OperatorDirective(PageDirective):
             "versions": versions(operator),
             "differences": differences(operator),
             "vectors": vectors(operator),
+            "bounds": bounds(operator),
         }
         text = "\n".join(page(operator))
         return self.parse_text_to_nodes(text, allow_section_headings=True)
@@ -47,7 +48,7 @@ def page(operator: Operator) -> Iterator[str]:
     yield from _versions(operator)
     yield from _python(operator)
     yield from _differences(operator)
-    yield from _vectors()
+    yield from _vectors(operator)
     yield from _sources(operator)
 
 
@@ -96,8 +97,11 @@ def _formulas(operator: Operator) -> Iterator[str]:
 def _versions(operator: Operator) -> Iterator[str]:
     numbers = ", ".join(str(version.since) for version in operator.versions)
     yield from ("## Versions and types", "")
-    yield f"ONNX changed {operator.name} in these opsets: {numbers}. Before each type and each"
-    yield from ("attribute stands the opset that brought it.", "")
+    if operator.domain:
+        yield from (f"{operator.domain} declares version {numbers}, which stands before each.", "")
+    else:
+        yield f"ONNX changed {operator.name} in these opsets: {numbers}. Before each type and each"
+        yield from ("attribute stands the opset that brought it.", "")
     yield from (f"```{{qdq-table}} {NAMES}['versions']", "```", "")
 
 
@@ -115,14 +119,19 @@ def _differences(operator: Operator) -> Iterator[str]:
     yield from ("", f"```{{qdq-table}} {NAMES}['differences']", "```", "")
 
 
-def _vectors() -> Iterator[str]:
+def _vectors(operator: Operator) -> Iterator[str]:
     yield from ("## Vectors and witnesses", "")
+    ties = " and on larger grids of ties" if next(operator.ties(), None) else ""
+    cases = "" if operator.domain else " It is compared with ONNX's own test cases too."
     yield (
-        f"{{qdq}}`len({NAMES}['vectors'].rows)` vectors hold the corners. On them the kernel is "
-        "compared with the formula above, evaluated in exact arithmetic that shares nothing with "
-        "NumPy's, and with onnxruntime at every version and type for which that has a kernel. "
-        "It is compared with ONNX's own test cases too."
+        f"{{qdq}}`len({NAMES}['vectors'].rows)` vectors hold the corners. On them{ties} the kernel "
+        "is compared with the formula above, evaluated in exact arithmetic that shares nothing "
+        "with NumPy's, and with onnxruntime at every version and type for which that has a "
+        f"kernel.{cases}"
     )
+    if operator.bounds:
+        yield from ("", "Where onnxruntime sums floats in an order of its own, it may be this far:")
+        yield from ("", f"```{{qdq-table}} {NAMES}['bounds']", "```")
     yield from ("", f"```{{qdq-table}} {NAMES}['vectors']", "```", "")
 
 

@@ -101,7 +101,7 @@ def difference_row(operator: Operator, entry: Differs) -> tuple[Cell, ...]:
     on = f", {PROCESSORS[entry.processor]}" if entry.processor else ""
     return (
         f"{entry.peer} {entry.version}{on}",
-        Code(_call(entry.call)),
+        Code(_call(entry.call, versioned=not operator.domain)),
         _theirs(entry),
         Code(_values(ours.reshape(-1))),
         entry.why,
@@ -118,23 +118,33 @@ def _theirs(entry: Differs) -> Cell:
 
 
 def vectors(operator: Operator) -> Table:
-    """Return the names of the vectors with the opset and the shapes of their inputs."""
+    """Return the names of the vectors with what goes into each."""
     rows = []
     for call in operator.vectors():
         tensors = [*call.inputs.items(), *((operator.versions[-1].variadic, t) for t in call.more)]
         inputs = ", ".join(f"{name} {_kind(value)}" for name, value in tensors)
-        rows.append((call.name, call.opset, Code(inputs)))
-    return Table(columns=("vector", "opset", "inputs"), rows=tuple(rows))
+        opset = () if operator.domain else (call.opset,)
+        rows.append((call.name, *opset, Code(inputs)))
+    heads = ("vector", "inputs") if operator.domain else ("vector", "opset", "inputs")
+    return Table(columns=heads, rows=tuple(rows))
 
 
-def _call(call: Call) -> str:
+def bounds(operator: Operator) -> Table:
+    """Return how far a peer may be from each output whose floats it sums in its own order."""
+    rows = tuple((Code(bound.output), bound.ulp, bound.why) for bound in operator.bounds)
+    return Table(columns=("output", "units allowed", "why"), rows=rows)
+
+
+def _call(call: Call, *, versioned: bool) -> str:
     more = enumerate(call.more)
     given = [
         *_arguments(call.inputs.items()),
         *_arguments((f"[{k}]", value) for k, value in more),
         *_arguments(call.attributes.items()),
     ]
-    return ", ".join([*given, f"opset={call.opset}"])
+    fed = [f"{name} at run time" for name in call.fed]
+    opset = [f"opset={call.opset}"] if versioned else []
+    return ", ".join([*given, *fed, *opset])
 
 
 def _arguments(pairs: Iterable[tuple[str, Any]]) -> Iterator[str]:

@@ -27,7 +27,7 @@ NOT_MEANT = re.compile(r"(Group|Paged|SparsePaged).*|.*Packed|QuickGelu")
 def operators() -> Table:
     """Return one row for each version of each operator: who has it."""
     rows = [_version_row(entry, version) for entry in _sorted() for version in entry.versions]
-    columns = ("operator", "version", "here", "onnx's evaluator", "onnxruntime, kernels")
+    columns = ("operator", "version", "types here", "onnx's evaluator", "onnxruntime's kernels")
     return Table(columns=columns, rows=tuple(rows))
 
 
@@ -39,7 +39,11 @@ def _version_row(entry: Operator, version: Version) -> tuple[Cell, ...]:
     kernels = witnesses.kernels(entry.domain, entry.name)
     serving = sum(kernel.serves(version.since, {}) for kernel in kernels)
     theirs = "yes" if witnesses.in_evaluator(entry.domain, entry.name, version.since) else "no"
-    return (Code(entry.full_name), version.since, "yes", theirs, serving or "no")
+    return (Code(entry.full_name), version.since, len(_kinds(version)), theirs, serving)
+
+
+def _kinds(version: Version) -> set[str]:
+    return {kind for name in (*version.inputs, *version.outputs) for kind in version.allowed(name)}
 
 
 def types() -> Table:
@@ -95,13 +99,13 @@ def declared_by_runtime() -> list[str]:
 
 def differences() -> Table:
     """Return every registered difference, with our values computed here and now."""
-    columns = ("operator", "peer", "call", "theirs", "ours", "why", "what the text says")
-    rows = tuple(
-        (Code(entry.full_name), *difference_row(entry, found))
-        for entry in _sorted()
-        for found in entry.differs
-    )
-    return Table(columns=columns, rows=rows)
+    columns = ("operator and peer", "call", "theirs", "ours", "why", "what the text says")
+    rows = []
+    for entry in _sorted():
+        for found in entry.differs:
+            peer, *rest = difference_row(entry, found)
+            rows.append((f"{entry.full_name}: {peer}", *rest))
+    return Table(columns=columns, rows=tuple(rows))
 
 
 def difference_counts() -> Table:

@@ -197,8 +197,8 @@ def processor() -> Processor:
     answers = {_probe_integer(), _probe_linear("QLinearMatMul"), _probe_linear("QLinearConv")}
     known = platform.machine() in {"x86_64", "AMD64"} and answers in ({EXACT}, {SATURATED})
     names = [] if answers == {EXACT} else ["saturating"]
-    if not _fuses():
-        names.append("without FMA")
+    names.append("with FMA" if _fuses() else "without FMA")
+    names.append("with AVX512" if _has_wide_kernels() else "without AVX512")
     return Processor(known=known, names=tuple(names))
 
 
@@ -238,10 +238,30 @@ def _fuses() -> bool:
     return 1.0 in answers
 
 
-def _run(op_type: str, inputs: dict[str, Any], result: str) -> Array:
-    node = helper.make_node(op_type, list(inputs), ["y"])
+def _has_wide_kernels() -> bool:
+    """Tell whether onnxruntime multiplies by weights of MatMulFpQ4, which takes AVX512."""
+    inputs = {
+        "A": np.ones((1, 32), np.float32),
+        "B": np.zeros(20, np.uint8),
+        "B_shape": np.array([32, 1]),
+    }
+    try:
+        _run("MatMulFpQ4", inputs, "float32", "com.microsoft", blk_quant_type=0)
+    except RefusedError:
+        return False
+    return True
+
+
+def _run(
+    op_type: str,
+    inputs: dict[str, Any],
+    result: str,
+    domain: str = "",
+    **attributes: Any,  # noqa: ANN401 - as ONNX has them
+) -> Array:
+    node = helper.make_node(op_type, list(inputs), ["y"], domain=domain, **attributes)
     tensors = [numpy_helper.from_array(np.asarray(v), k) for k, v in inputs.items()]
     value = helper.make_tensor_value_info("y", ONNX_TYPE[result], None)
     graph = helper.make_graph([node], "probe", [], [value], tensors)
-    imports = [helper.make_opsetid("", 15)]
+    imports = [helper.make_opsetid("", 15), helper.make_opsetid("com.microsoft", 1)]
     return run_model(helper.make_model(graph, opset_imports=imports, ir_version=8))[0]

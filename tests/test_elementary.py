@@ -28,7 +28,9 @@ def spread_out(count: int, seed: int = 0) -> Array:
 
 
 def test_exp_is_rounded_correctly() -> None:
-    values = np.concatenate([spread_out(400), np.array([0, -104, -103.97, 88.72283, 88.7229])])
+    values = np.concatenate(
+        [spread_out(400), np.array([0, -104, -103.97, 88.72283, 88.72283908187067, 88.7229])]
+    )
     expected = [float(ROUND(real_exp(Fraction(v)))) for v in values]
     assert exp(values).tolist() == expected
 

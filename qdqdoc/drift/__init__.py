@@ -2,6 +2,6 @@
 
 A *mutant* is the source of a function, or a formula, with one small error. It is *killed* when an
 example fails or a vector gives another value. What survives is either a hole in the vectors, or
-*equivalent*: listed in ``equivalent.json`` with the reason why it can change no value. A listed
-mutant that dies, or that no longer exists, is an error.
+*equivalent*: listed in the folder ``equivalent`` with the reason why it can change no value. A
+listed mutant that dies, or that no longer exists, is an error.
 """

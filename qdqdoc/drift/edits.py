@@ -72,6 +72,13 @@ _DROPPED = {
 """Calls that are replaced by their first argument: a dropped clamp, cast or rounding."""
 
 
+_COMMUTE = {"multiply", "fma", "min", "max", "np.minimum", "np.maximum", "np.broadcast_shapes"}
+"""Calls whose first two arguments may change places: no error at all."""
+
+_ASSERTED = {"strict"}
+"""Keywords that only say what must be so anyway."""
+
+
 def edits(function: Function) -> Iterator[Edit]:
     """Yield each small error of a function, in the order of the source, each with its own label."""
     seen: dict[str, int] = {}
@@ -95,6 +102,8 @@ def _walk(node: ast.AST, path: Path = ()) -> Iterator[tuple[Path, ast.AST]]:
         children = enumerate(value) if isinstance(value, list) else [(None, value)]
         for index, child in children:
             if not isinstance(child, ast.AST) or _is_text(child):
+                continue
+            if isinstance(child, ast.keyword) and child.arg in _ASSERTED:
                 continue
             step = (*path, (name, index))
             yield step, child
@@ -188,7 +197,7 @@ def _called(node: ast.Call) -> Iterator[ast.AST]:
         yield node.args[0]
     if isinstance(node.func, ast.Attribute) and node.func.attr in {"astype", "clip"}:
         yield node.func.value
-    if len(node.args) > 1 and plain and name != "refuse":
+    if len(node.args) > 1 and plain and name not in {"refuse", *_COMMUTE}:
         first, second, *rest = node.args
         if ast.unparse(first) != ast.unparse(second):
             yield ast.Call(node.func, [second, first, *rest], node.keywords)

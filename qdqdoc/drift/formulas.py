@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from qdqdoc.formula import Formula, Mutant, Value
     from qdqdoc.registry import Element, Operator
 
-MOST = 200
-"""How many elements of one output of one vector are looked at."""
+    Trial = tuple[Element, Value]
+
+MOST = 256
+"""How many elements of one output of one vector are looked at: every code of eight bits."""
 
 
 @dataclass
@@ -48,20 +50,29 @@ def score(names: Iterable[str], done: Callable[[FormulaScore], None]) -> list[Fo
 def _operator(key: tuple[str, str]) -> FormulaScore:
     operator = OPERATORS[key]
     found = FormulaScore(operator.full_name)
-    for formula, elements in _elements(operator).items():
+    for formula, trials in _trials(operator).items():
         for mutant in formula.mutants():
             found.total += 1
-            if any(_differs(mutant, element, value) for element, value in elements):
+            if _killed(mutant, trials):
                 found.killed += 1
             else:
                 found.alive.setdefault(formula.name, []).append(mutant.label)
     return found
 
 
-def _elements(operator: Operator) -> dict[Formula, list[tuple[Element, Value]]]:
+def _killed(mutant: Mutant, trials: list[Trial]) -> bool:
+    """Tell whether some element differs; it moves to the front, for it may kill others as well."""
+    for place, (element, value) in enumerate(trials):
+        if _differs(mutant, element, value):
+            trials.insert(0, trials.pop(place))
+            return True
+    return False
+
+
+def _trials(operator: Operator) -> dict[Formula, list[Trial]]:
     """Bind the formulas to elements of every vector, in an order that mixes them."""
     rng = np.random.default_rng(0)
-    found: dict[Formula, list[tuple[Element, Value]]] = {}
+    found: dict[Formula, list[Trial]] = {}
     for call in operator.vectors():
         made = dict(zip(operator.outputs, operator.run(call), strict=True))
         for name, element_of in operator.elements.items():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qdqdoc.drift.kernels import Score
 
 PACKAGE = Path(__file__).parent.parent
-EQUIVALENT = Path(__file__).with_name("equivalent.json")
+EQUIVALENT = Path(__file__).parent / "equivalent"
 SCORE = Path(__file__).with_name("score.json")
 SOURCES = ("operators", "numerics", "registry", "formula", "drift")
 """Rooms that the score depends on."""
@@ -22,17 +22,21 @@ SOURCES = ("operators", "numerics", "registry", "formula", "drift")
 Reasons = dict[str, dict[str, str]]
 
 
-def equivalents(path: Path = EQUIVALENT) -> dict[str, Reasons]:
+def equivalents(folder: Path = EQUIVALENT) -> dict[str, Reasons]:
     """Read which mutants can change no value, and why."""
-    held: dict[str, Reasons] = json.loads(path.read_text(encoding="utf-8"))
-    return held
+    held = {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("operators", "shared", "registry", "formulas")
+    }
+    kernels = held["operators"] | held["shared"] | held["registry"]
+    return {"kernels": kernels, "formulas": held["formulas"]}
 
 
 def digest() -> str:
-    """Return the sha256 of every source that the score depends on."""
+    """Return the sha256 of everything that the score depends on."""
     files = sorted(path for room in SOURCES for path in (PACKAGE / room).rglob("*.py"))
-    total = hashlib.sha256(EQUIVALENT.read_bytes())
-    for path in files:
+    total = hashlib.sha256()
+    for path in (*sorted(EQUIVALENT.glob("*.json")), *files):
         total.update(path.relative_to(PACKAGE).as_posix().encode())
         total.update(path.read_bytes())
     return total.hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from qdqdoc.formula.rounding import INF, NAN, Exact
@@ -19,8 +19,11 @@ _ONE: Final = 1 << _BITS
 # There every format has long overflowed or reached zero; the exact value would only cost time.
 _FAR: Final = 2**15
 _HALVINGS: Final = 16
+_RECENT: Final = 2**14
+"""How many results are kept: formulas ask again for the same exponentials, row by row."""
 
 
+@lru_cache(_RECENT)
 def exp(value: Exact) -> Exact:
     """Return e to the power of a value; inf above 2**15 and 0 below -2**15.
 
@@ -57,6 +60,7 @@ def _exp_series(rest: int) -> int:
     return total
 
 
+@lru_cache(_RECENT)
 def log(value: Exact) -> Exact:
     """Return the natural logarithm; -inf of 0, nan of what is negative.
 

@@ -28,9 +28,9 @@ def attend(
     >>> attend(np.float32([[2, 0]]), values, values, np.float32([[-10000, 0]]), 0.5)
     array([[0., 1.]], dtype=float32)
     """
-    root = np.sqrt(f32(query.shape[-1]))
+    root = np.sqrt(query.shape[-1])
     factor = f32(scale) if scale else divide(f32(1), root, np.float32)
-    scores = fma(float_matmul(query, keys.swapaxes(-1, -2)), factor, added)
+    scores = fma(float_matmul(query, keys.mT), factor, added)
     return float_matmul(softmax(scores), values)
 
 
@@ -40,7 +40,7 @@ def added_to_scores(kept: Array, late: Array, filter_value: float) -> Array:
     >>> added_to_scores(np.array([True, False, False]), np.array([False, False, True]), -10000.0)
     array([ 0.0000000e+00, -1.0000000e+04, -3.4028235e+38], dtype=float32)
     """
-    masked = np.where(kept, np.float32(0), f32(filter_value))
+    masked = np.where(kept, np.float32(0), filter_value)
     return np.where(late, np.finfo(np.float32).min, masked)
 
 

@@ -35,9 +35,8 @@ def dynamic_parameters(x: Array) -> tuple[Array, Array]:
     (array(0., dtype=float32), array(0, dtype=uint8))
     """
     low, high = np.min(x, initial=0), np.max(x, initial=0)
-    lowest, highest = integer_range(CODES)
     with np.errstate(all="ignore"):
-        step = divide(f32(high - low), f32(highest - lowest), np.float32)
-        scale = f32(np.where(high == low, f32(1), step))
-        above = f32(lowest) - divide(f32(low), scale, np.float32)
-    return scale, round_to_grid(f32(above), np.zeros((), CODES), CODES)
+        step = divide(high - low, f32(integer_range(CODES)[1]), np.float32)
+        scale = np.where(high == low, 1, step)
+        above = -divide(low, scale, np.float32)
+    return scale, round_to_grid(above, np.zeros((), CODES), CODES)

@@ -26,7 +26,7 @@ def select(logits: Array, k: int) -> Array:
     array([[0, 2],
            [1, 2]])
     """
-    return np.sort(np.argsort(logits, axis=-1, kind="stable")[:, logits.shape[-1] - k :], axis=-1)
+    return np.sort(np.argsort(logits, kind="stable")[:, logits.shape[1] - k :])
 
 
 def expert_weights(packed: Array, scales: Array, zero_points: Array | None, *, bits: int) -> Array:
@@ -42,14 +42,18 @@ def expert_weights(packed: Array, scales: Array, zero_points: Array | None, *, b
     array([[[ 0.,  1.,  0., 10.]]], dtype=float32)
     """
     codes = unpack(packed, bits)
-    zeros = np.full(scales.shape, 2 ** (bits - 1))
-    if zero_points is not None:
+    if zero_points is None:
+        offsets = codes - 2 ** (bits - 1)
+    else:
         zeros = unpack(zero_points, bits)[..., : scales.shape[-1]]
-    if scales.ndim < codes.ndim:
-        zeros, scales = zeros[..., None], scales[..., None]
-    block = codes.shape[-1] // scales.shape[-1]
-    zeros, steps = (np.repeat(values, block, axis=-1) for values in (zeros, f32(scales)))
-    return multiply(subtract32(codes, zeros), steps)
+        offsets = subtract32(codes, _spread(zeros, codes))
+    return multiply(offsets, _spread(scales, codes))
+
+
+def _spread(values: Array, codes: Array) -> Array:
+    """Repeat the value of each row, or of each block of one, for all codes that it serves."""
+    held = values[..., None] if values.ndim < codes.ndim else values
+    return np.repeat(held, codes.shape[-1] // held.shape[-1], axis=-1)
 
 
 def sigmoid(values: Array) -> Array:
@@ -59,11 +63,11 @@ def sigmoid(values: Array) -> Array:
     array([0.5      , 0.7310586, 0.       ], dtype=float32)
     """
     with np.errstate(all="ignore"):
-        return divide(f32(1), f32(1) + exp(-values), np.float32)
+        return divide(f32(1), 1 + exp(-values), np.float32)
 
 
 def activate(name: str, values: Array) -> Array:
-    """Apply relu, gelu, silu or identity to float32.
+    """Apply relu, gelu, silu or identity to float32; relu makes a zero of NaN.
 
     gelu is the form with a hyperbolic tangent; as (1 + tanh(v)) / 2 is the logistic function of
     2 v, it is computed with that.
@@ -76,7 +80,7 @@ def activate(name: str, values: Array) -> Array:
     [-1.  0.  2.]
     """
     if name == "relu":
-        return np.maximum(values, np.float32(0))
+        return np.where(values > 0, values, f32(0))
     if name == "gelu":
         cube = multiply(multiply(values, values), values)
         inner = values + multiply(cube, f32(0.044715))
@@ -92,7 +96,7 @@ def gates(values: Array, *, apart: bool) -> tuple[Array, Array]:
     >>> gates(np.float32([[1, 2, 3, 4]]), apart=True)
     (array([[1., 2.]], dtype=float32), array([[3., 4.]], dtype=float32))
     """
-    half = values.shape[-1] // 2
+    half = values.shape[1] // 2
     if apart:
         return values[:, :half], values[:, half:]
     return values[:, 0::2], values[:, 1::2]
@@ -103,8 +107,13 @@ def swiglu(gate: Array, linear: Array, alpha: float, beta: float, limit: float) 
 
     >>> swiglu(np.float32([1, 9]), np.float32([2, -9]), 1.0, 1.0, 7.0)
     array([  2.1931758, -41.96174  ], dtype=float32)
+
+    Beta is rounded before it is added, here to half a step of the sum, which ties to even:
+
+    >>> swiglu(np.float32([1]), np.float32([1]), 0.0, np.float64(2**-24 + 2**-48), 7.0)
+    array([0.5], dtype=float32)
     """
-    g = np.minimum(gate, f32(limit))
+    g = np.minimum(gate, limit)
     swish = multiply(g, sigmoid(multiply(f32(alpha), g)))
     return multiply(swish, hold(linear, -limit, limit) + f32(beta))
 
@@ -121,8 +130,8 @@ def shares(logits: Array, weights: Array | None, chosen: Array, *, normalized: b
     array([[0.25, 0.75]], dtype=float32)
     """
     if weights is None:
-        return softmax(np.take_along_axis(logits, chosen, -1))
-    near = np.take_along_axis(weights, chosen, -1)
+        return softmax(np.take_along_axis(logits, chosen, 1))
+    near = np.take_along_axis(weights, chosen, 1)
     return normalize(near) if normalized else near
 
 

@@ -54,6 +54,6 @@ def block_matmul(left: Array, right: Array, left_step: Array, right_step: Array)
     >>> int(block_matmul(codes, codes, one, np.nextafter(one, 2, dtype=np.float32))[0, 0])
     16777220
     """
-    sums = integer_matmul(left.swapaxes(0, 1), right.transpose(1, 2, 0)).transpose(1, 2, 0)
+    sums = integer_matmul(left.transpose(1, 0, 2), right.transpose(1, 2, 0)).transpose(1, 2, 0)
     steps = multiply(left_step[:, None], right_step)
-    return float_matmul(sums.astype(np.float64)[..., None, :], steps[..., None])[..., 0, 0]
+    return float_matmul(sums[..., None, :], steps[..., None])[..., 0, 0]

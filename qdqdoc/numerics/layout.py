@@ -27,11 +27,12 @@ def spread(parameter: Array, shape: Sequence[int], axis: int, block_size: int) -
     >>> spread(np.float32([[1, 2]]), (1, 3), 1, 2)
     array([[1., 1., 2.]], dtype=float32)
     """
-    if parameter.size == 1 and parameter.ndim <= 1:
+    if parameter.size == 1:
         return parameter.reshape(())
     if block_size:
         return np.repeat(parameter, block_size, axis).take(range(shape[axis]), axis)
-    return parameter.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
+    rank = len(shape)
+    return parameter.reshape([parameter.size if i == axis % rank else 1 for i in range(rank)])
 
 
 def same_pads(

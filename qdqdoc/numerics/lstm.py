@@ -49,7 +49,7 @@ class Gates:
     """What turns the sums of a step into a new state; ``functions`` are f, g and h."""
 
     bias: Array
-    peep: Array
+    peep: Array | None
     functions: Sequence[Chosen]
     limit: float
     coupled: bool
@@ -58,19 +58,23 @@ class Gates:
         """Return hidden values and cells, (batch, H) each, after a step.
 
         >>> functions = [("Affine", (1, 0)), ("Relu", ()), ("Relu", ())]
-        >>> none = np.zeros(4, np.float32), np.zeros(3, np.float32)
-        >>> gates = Gates(*none, functions, np.inf, coupled=False)
+        >>> gates = Gates(np.zeros(4, np.float32), None, functions, np.inf, coupled=False)
         >>> gates.step(np.float32([[2, 3, 0.5, 7]]), np.float32([[4]]))
         (array([[48.]], dtype=float32), array([[16.]], dtype=float32))
         """
-        i, o, f, g = np.split(sums, 4, axis=-1)
-        p_i, p_o, p_f = np.split(self.peep, 3)
+        i, o, f, g = np.split(sums, 4, axis=1)
         b_i, b_o, b_f, b_g = np.split(self.bias, 4)
-        entry = self._apply(0, i + cell * p_i, b_i)
-        forget = np.float32(1) - entry if self.coupled else self._apply(0, f + cell * p_f, b_f)
+        entry = self._apply(0, self._peeped(i, cell, 0), b_i)
+        forget = np.float32(1) - entry
+        if not self.coupled:
+            forget = self._apply(0, self._peeped(f, cell, 2), b_f)
         cell = cell * forget + entry * self._apply(1, g, b_g)
         name, parameters = self.functions[2]
-        return self._apply(0, o + cell * p_o, b_o) * ACTIVATIONS[name](cell, parameters), cell
+        out = self._apply(0, self._peeped(o, cell, 1), b_o)
+        return out * ACTIVATIONS[name](cell, parameters), cell
+
+    def _peeped(self, sums: Array, cell: Array, place: int) -> Array:
+        return sums if self.peep is None else sums + cell * np.split(self.peep, 3)[place]
 
     def _apply(self, place: int, sums: Array, bias: Array) -> Array:
         name, parameters = self.functions[place]
@@ -98,14 +102,13 @@ class Layer:
         steps = np.arange(longest)[:, None]
         order = np.where(backward & (steps < lengths), lengths - 1 - steps, steps)[..., None]
         sums = self.inputs.product(np.take_along_axis(x[:longest], order, 0), self.overflow)
-        made = np.zeros((longest, *hidden.shape), np.float32)
+        y = np.zeros((len(x), *hidden.shape), np.float32)
         last = np.zeros((2, *hidden.shape), np.float32)
         for step in range(longest):
             total = sums[step] + self.hidden.product(hidden, self.overflow)
             after = np.stack(self.gates.step(total, cell))
             last = np.where((step < lengths)[:, None], after, last)
             hidden, cell = np.where((step < lengths)[:, None], after, np.float32(0))
-            made[step] = hidden
-        y = np.zeros((len(x), *hidden.shape), np.float32)
-        y[:longest] = np.take_along_axis(made, order, 0)
+            y[step] = hidden
+        y[:longest] = np.take_along_axis(y[:longest], order, 0)
         return y, last[0], last[1]

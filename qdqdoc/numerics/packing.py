@@ -30,7 +30,7 @@ def unpack(packed: Array, bits: int, *, high_first: bool = False) -> Array:
     >>> unpack(np.uint8([0xE4]), 2), unpack(np.uint8([0xE4]), 8)
     (array([0, 1, 2, 3], dtype=int32), array([228], dtype=int32))
     """
-    digits = np.unpackbits(packed, axis=-1, bitorder=_order(high_first)).astype(np.int32)
+    digits = np.unpackbits(packed, axis=-1, bitorder=_order(high_first))
     digits = digits.reshape(*packed.shape[:-1], packed.shape[-1] * 8 // bits, bits)
     return np.asarray((digits << _places(bits, high_first)).sum(-1, dtype=np.int32))
 
@@ -80,4 +80,4 @@ def _order(high_first: bool) -> BitOrder:
 
 def _places(bits: int, high_first: bool) -> Array:
     """Return the place value, as a power of two, of each bit of a code as it is met."""
-    return np.arange(bits, dtype=np.int32)[:: -1 if high_first else 1]
+    return np.arange(bits, dtype=np.uint8)[:: -1 if high_first else 1]

@@ -8,6 +8,7 @@ once to nearest, ties to even, as :cite:t:`ieee754` defines them.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from qdqdoc.numerics.formats import Array, integer_range, is_integer, largest_finite, type_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import DTypeLike
 
 
@@ -43,16 +46,25 @@ def to_float(values: Array, dtype: DTypeLike) -> Array:
     """
     with np.errstate(all="ignore"):
         if np.dtype(dtype).itemsize < np.dtype(np.float32).itemsize and values.dtype == np.int32:
-            values = _round_to_odd(values)
+            near = f32(values)
+            values = to_odd(near, values - near)
         return np.asarray(values.astype(dtype, copy=False))
 
 
-def _round_to_odd(values: Array) -> Array:
-    """Take integers to float32 so that a second rounding still sees the side of each tie."""
-    near = values.astype(np.float32)
-    exact, rounded = values.astype(np.float64), near.astype(np.float64)
-    bits = near.view(np.int32) - (np.abs(rounded) > np.abs(exact))
-    return np.asarray((bits | (rounded != exact)).astype(np.int32).view(np.float32))
+def to_odd(near: Array, error: Array) -> Array:
+    """Round ``near + error`` to odd: cut it off, and set the last bit if anything is lost.
+
+    ``near`` is the sum rounded to its type, ``error`` what that left. A value rounded to odd can
+    be rounded again, to a type of at least two bits less, as if it were exact
+    :cite:p:`boldo2008`: it stays on its side of every tie.
+
+    >>> to_odd(np.float64([1, 1, 1, np.inf]), np.float64([0, 1e-20, -1e-20, np.nan])) - 1
+    array([ 0.00000000e+00,  2.22044605e-16, -1.11022302e-16,             inf])
+    """
+    inexact = np.abs(error) > 0
+    beyond = inexact & (np.signbit(error) != np.signbit(near))
+    bits = near.view(f"i{near.itemsize}")
+    return np.asarray(((bits - beyond) | inexact).view(near.dtype))
 
 
 def divide(dividend: Array, divisor: Array, dtype: DTypeLike) -> Array:
@@ -90,9 +102,9 @@ def cast(values: Array, dtype: DTypeLike) -> Array:
     array([1.5, 6, 6], dtype='float4_e2m1fn')
     """
     if type_name(dtype) == "float4e2m1":
-        values = np.where(np.isnan(values), f32(largest_finite(dtype)), values)
+        values = np.where(np.isnan(values), largest_finite(dtype), values)
     with np.errstate(all="ignore"):
-        return np.asarray(values.astype(dtype, copy=False))
+        return np.asarray(values, dtype)
 
 
 def saturate_float(values: Array, dtype: DTypeLike) -> Array:
@@ -102,8 +114,8 @@ def saturate_float(values: Array, dtype: DTypeLike) -> Array:
     >>> saturate_float(np.float32([500, -np.inf, 17]), ml_dtypes.float8_e4m3fn)
     array([448, -448, 16], dtype='float8_e4m3fn')
     """
-    limit = np.float32(largest_finite(dtype))
-    return cast(np.clip(values, -limit, limit), dtype)
+    limit = largest_finite(dtype)
+    return cast(values.clip(-limit, limit), dtype)
 
 
 def round_to_grid(values: Array, zero_point: Array, dtype: DTypeLike) -> Array:
@@ -122,7 +134,7 @@ def round_to_grid(values: Array, zero_point: Array, dtype: DTypeLike) -> Array:
     """
     low, high = integer_range(dtype)
     # A sum that is not exact in float32 is far beyond the rails of 16 bits, where it is clipped.
-    codes = np.asarray(np.clip(np.rint(f32(values)) + f32(zero_point), low, high))
+    codes = np.asarray((np.rint(values) + f32(zero_point)).clip(low, high))
     codes[np.isnan(codes)] = low
     return codes.astype(dtype)
 
@@ -139,7 +151,7 @@ def requantize(accumulator: Array, multiplier: Array, zero_point: Array, dtype: 
     scaled = multiply(accumulator, multiplier)
     if is_integer(dtype):
         return round_to_grid(scaled, zero_point, dtype)
-    return saturate_float(scaled + f32(zero_point), dtype)
+    return saturate_float(scaled + zero_point, dtype)
 
 
 def wrap32(values: Array) -> Array:
@@ -158,54 +170,76 @@ def subtract32(left: Array, right: Array) -> Array:
     (array([-255], dtype=int32), array([2147483647], dtype=int32))
     """
     with np.errstate(over="ignore"):
-        return np.asarray(left.astype(np.int32) - right.astype(np.int32))
+        return np.asarray(left.astype(np.int32) - right)
 
 
-def f32_of_ratio(numerator: int, bits: int) -> np.float32:
-    """Round ``numerator / 2**bits`` once to float32, however long the numerator is.
+def f32_of(exact: Fraction) -> np.float32:
+    """Round a rational number once to float32, however many digits it has.
 
-    Bits beyond a double's are folded into its last one (round to odd), so that the second
-    rounding sees which side of a tie the exact value was on.
+    A tie, and the least there is above it. The second can be seen in no double:
 
-    >>> f32_of_ratio(2**24 + 1, 0), f32_of_ratio((2**24 + 1) * 2**60 + 1, 60)
+    >>> tie = Fraction(2**24 + 1)
+    >>> f32_of(tie), f32_of(tie + Fraction(1, 2**99))
     (np.float32(1.6777216e+07), np.float32(1.6777218e+07))
     """
-    magnitude, extra = abs(numerator), max(abs(numerator).bit_length() - 53, 0)
-    kept = magnitude >> extra
-    if kept << extra != magnitude:
-        kept |= 1
-    value = np.ldexp(np.float64(kept), extra - bits)
-    with np.errstate(over="ignore"):
-        return np.float32(np.copysign(value, numerator))
+    near = float(exact)
+    error = float(exact - Fraction(near))
+    with np.errstate(all="ignore"):
+        return np.float32(to_odd(np.asarray(near), np.asarray(error)))
+
+
+def rounded_once(
+    near: Array, exact: Callable[[tuple[int, ...]], Fraction], bound: Array | float
+) -> Array:
+    """Round float64 approximations to float32 as if they were exact.
+
+    Each is within ``bound`` of its exact value. Only where two floats are possible is ``exact``
+    asked, with the place of the value; here for the second, which is next to a tie:
+
+    >>> exact = {(1,): Fraction(2**24 + 1) + Fraction(1, 2**99)}
+    >>> rounded_once(np.float64([1, 2**24 + 1, np.nan]), exact.__getitem__, 2**-27)
+    array([1.0000000e+00, 1.6777218e+07,           nan], dtype=float32)
+    """
+    with np.errstate(all="ignore"):
+        result = f32(near)
+        doubtful = (f32(near - bound) != f32(near + bound)) & np.isfinite(near)
+    for place in map(tuple, np.argwhere(doubtful)):
+        result[place] = f32_of(exact(place))
+    return result
 
 
 def fma(a: Array, b: Array, c: Array) -> Array:
     """Compute a * b + c of float32 with one rounding to float32: a fused multiply-add.
 
-    The product is exact in float64. The sum is rounded to odd there, so that the rounding to
-    float32 still sees on which side of a tie the exact value is :cite:p:`boldo2008`.
+    The product is exact in float64, and so is what the sum leaves. With it the sum is rounded to
+    odd, so that the rounding to float32 still sees on which side of a tie the exact value is.
 
     >>> a, c = np.float32(4097), np.float32(-(4097**2) + 1)
     >>> fma(a, a, c), multiply(a, a) + c
     (array(1., dtype=float32), np.float32(0.0))
+
+    These products are ties, with and without an addend that float64 has no room for; and these
+    sums are nearly ties, for the product is 2**-46 less than one:
+
+    >>> b, c = np.float32([4097, 4097, 4099, 4099]), np.float32([0, 2**-40, 0, -(2**-40)])
+    >>> fma(a, b, c).astype(int)
+    array([16785408, 16785410, 16793604, 16793602])
+    >>> more, less, c = np.float32(1 + 2**-23), np.float32(1 - 2**-23), np.float32(2**24 + 2)
+    >>> fma(more, less, np.float32([c, -c])).astype(int)
+    array([ 16777218, -16777218])
     """
     with np.errstate(all="ignore"):
-        product = np.asarray(a, np.float64) * np.asarray(b, np.float64)
-        addend = np.asarray(c, np.float64)
-        total = product + addend
+        product = np.asarray(a, np.float64) * b
+        total = product + c
         part = total - product
-        error = (product - (total - part)) + (addend - part)
-        even = total.view(np.int64) & 1 == 0
-        step = np.where(np.signbit(error) == np.signbit(total), 1, -1)
-        inexact = (error != 0) & np.isfinite(total) & np.isfinite(error) & even
-        odd = total.view(np.int64) + np.where(inexact, step, 0)
-        return f32(odd.view(np.float64))
+        error = (product - (total - part)) + (c - part)
+        return f32(to_odd(total, error))
 
 
 def hold(values: Array, low: float, high: float) -> Array:
-    """Round to float32 and hold within a range; NaN stays.
+    """Hold within a range and round to float32; NaN stays.
 
     >>> hold(np.float64([-3, 0.5, np.nan]), -1, 1)
     array([-1. ,  0.5,  nan], dtype=float32)
     """
-    return np.clip(f32(values), np.float32(low), np.float32(high))
+    return f32(values.clip(low, high))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.numerics.rounding import f32, multiply
+from qdqdoc.numerics.rounding import multiply
 
 if TYPE_CHECKING:
     from qdqdoc.numerics.formats import Array
@@ -27,4 +27,4 @@ def scaled(accumulator: Array, multiplier: Array, bias: Array | None = None) -> 
     if bias is None:
         return product
     with np.errstate(all="ignore"):
-        return np.asarray(product + f32(bias))
+        return np.asarray(product + bias)

@@ -40,6 +40,6 @@ def normalize(weights: Array) -> Array:
     array([[0.33333334, 0.6666667 ],
            [0.        , 0.        ]], dtype=float32)
     """
-    total = float_matmul(weights, np.ones((weights.shape[-1], 1), np.float32))
+    total = float_matmul(weights, np.ones((weights.shape[-1], 1)))
     shares = multiply(weights, divide(f32(1), total, np.float32))
-    return np.where(total == 0, np.float32(0), shares)
+    return np.where(total == 0, 0, shares)

@@ -37,7 +37,7 @@ def image_average(
     >>> image_average(np.int8([[1, 1, 2, 2, 1]]), one, zero, np.float32(0.1), zero)
     array([14], dtype=int8)
     """
-    sums = subtract32(x, x_zero_point).sum(axis=-1, dtype=np.int64)
+    sums = subtract32(x, x_zero_point).sum(axis=-1)
     multiplier = image_multiplier(x_scale, y_scale, x.shape[-1])
     return requantize(sums, multiplier, y_zero_point, x.dtype)
 

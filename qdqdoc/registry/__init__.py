@@ -7,6 +7,8 @@ from inspect import Parameter, Signature, getdoc, getmodule, signature
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from qdqdoc.registry.checks import (
     OperatorError,
     check_attributes,
@@ -133,15 +135,16 @@ def _checked(kernel: Callable[..., R], entry: Callable[[], Operator]) -> Callabl
             given = form.bind_partial(*args, **kwargs).arguments
         except TypeError as error:
             raise OperatorError(f"{this.name}: {error}; allowed: {form}") from None
-        opset = given.get("opset", NEWEST_OPSET) if "opset" in this.extra_parameters() else None
-        version = choose_version(this, opset)
+        version = choose_version(this, given.get("opset", NEWEST_OPSET))
         more: tuple[Array, ...] = given.pop(version.variadic, ())
         inputs = check_inputs(this, version, given)
         rest = {k: v for k, v in given.items() if k not in inputs}
         check_attributes(this, version, rest)
-        if not version.variadic:
-            return kernel(**inputs, **rest)
-        return kernel(*inputs.values(), *check_more(this, version, more), **rest)
+        # Infinities and NaN follow IEEE 754, and nobody is warned of them.
+        with np.errstate(all="ignore"):
+            if not version.variadic:
+                return kernel(**inputs, **rest)
+            return kernel(*inputs.values(), *check_more(this, version, more), **rest)
 
     return checked
 

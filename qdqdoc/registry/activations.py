@@ -121,9 +121,11 @@ def chosen(
     The lists of parameters serve the functions that take them, in order; after their end come
     the defaults.
 
-    >>> given = {"activations": ["Elu", "Relu", "Affine"], "activation_alpha": [2, 3]}
-    >>> chosen("LSTM", {**given, "activation_beta": [4]}, (), 1)
-    [[('Elu', (2,)), ('Relu', ()), ('Affine', (3, 4))]]
+    >>> given = {"activations": ["Elu", "Relu", "Affine"] * 2, "activation_alpha": [2, 3, 5, 6]}
+    >>> for triple in chosen("LSTM", {**given, "activation_beta": [4, 7]}, (), 2):
+    ...     print(*triple)
+    ('Elu', (2,)) ('Relu', ()) ('Affine', (3, 4))
+    ('Elu', (5,)) ('Relu', ()) ('Affine', (6, 7))
 
     Raises
     ------

@@ -31,6 +31,8 @@ def kept_keys(operator: str, mask: Array | None, batch: int, queries: int, keys:
 
     >>> kept_keys("QAttention", np.int32([2, 1]), 2, 3, 3).astype(int).tolist()
     [[[1, 1, 0]], [[1, 0, 0]]]
+    >>> kept_keys("QAttention", np.int32([3, 1]), 1, 3, 3).astype(int).tolist()
+    [[[0, 1, 1]]]
     >>> kept_keys("QAttention", np.int32([[1, 0, 2]]), 1, 3, 3).astype(int).tolist()
     [[[1, 0, 1]]]
 
@@ -42,10 +44,11 @@ def kept_keys(operator: str, mask: Array | None, batch: int, queries: int, keys:
     everything = np.ones((batch, 1, keys), bool)
     if mask is None or mask.shape == (batch, 1):
         return everything
-    if mask.shape in {(batch, keys), (batch, queries, keys)}:
+    ends, numbers = ((batch,), (2 * batch,)), ((batch, keys), (batch, queries, keys))
+    if mask.shape in numbers:
         return mask.reshape(batch, -1, keys) > 0
-    if mask.shape not in {(batch,), (2 * batch,)}:
-        shapes = (batch,), (2 * batch,), (batch, 1), (batch, keys), (batch, queries, keys)
+    if mask.shape not in ends:
+        shapes = *ends, (batch, 1), *numbers
         refuse(operator, "mask_index", f"shape {mask.shape}", " or ".join(map(str, shapes)))
     end, start = mask[:batch, None, None], mask[batch:, None, None]
     if (end < 0).any():
@@ -121,7 +124,8 @@ def head_rows(call: Call, part: int, batch: int, head: int) -> Array:
     codes = inputs["input"][batch] - near["z_x"][:1]
     sums = codes @ (inputs["weight"][:, columns] - near["z_w"])  # whole, and below 2**53
     held = (sums + 2.0**31) % 2.0**32 - 2.0**31
-    rows = f32(held) * f32(near["s_x"] * near["s_w"]) + f32(inputs["bias"][columns])
+    with np.errstate(all="ignore"):
+        rows = f32(held) * f32(near["s_x"] * near["s_w"]) + f32(inputs["bias"][columns])
     if part and "past" in inputs:
         rows = np.concatenate([f32(inputs["past"][part - 1, batch, head]), rows])
     return rows
@@ -169,7 +173,7 @@ def check_attention(
     """
     if codes.ndim != 3:  # noqa: PLR2004 - batch, sequence, inner
         refuse(operator, "input", f"shape {codes.shape}", "(batch, sequence, inner)")
-    if weight.shape[:-1] != codes.shape[2:] or weight.shape[-1] % 3:
+    if weight.shape[:-1] != codes.shape[2:] or len(weight.T) % 3:
         refuse(operator, "weight", f"shape {weight.shape}", f"({codes.shape[2]}, a multiple of 3)")
     hidden = len(weight.T) // 3
     if heads < 1 or hidden < 1 or hidden % heads:
@@ -251,6 +255,18 @@ def attention_call(
     return Call(name=name, inputs=inputs, attributes={"num_heads": heads, **attributes})
 
 
+def zeros_call(name: str, *, batch: int = 1, inner: int = 1) -> Call:
+    """Make a call of one token and one head of size 1, whose codes are 0 and whose biases 1."""
+    inputs: dict[str, Array] = {
+        "input": np.zeros((batch, 1, inner), np.uint8),
+        "weight": np.zeros((inner, 3), np.int8),
+        "bias": np.ones(3, np.float32),
+        "input_scale": np.ones((), np.float32),
+        "weight_scale": np.ones((), np.float32),
+    }
+    return Call(name=name, inputs=inputs, attributes={"num_heads": 1})
+
+
 def changed(
     call: Call,
     name: str,
@@ -273,7 +289,7 @@ def forbidden(call: Call) -> Iterator[Call]:
     """
     shapes: dict[str, tuple[tuple[int, ...], ...]] = {
         "input": ((3, 5), (1, 2, 3, 5)),
-        "weight": ((4, 12), (5,), (5, 13), (5, 0)),
+        "weight": ((4, 12), (5,), (5, 13), (5, 0), (5, 4, 3)),
         "bias": ((4,), (1, 12)),
         "input_scale": ((2,), (1, 1), (12,)),
         "weight_scale": ((4,), (1, 12)),

@@ -84,9 +84,9 @@ def check_attributes(operator: Operator, version: Version, given: Mapping[str, A
                 refuse(operator.name, name, value, allowed)
 
 
-def choose_version(operator: Operator, opset: int | None) -> Version:
-    """Return the version that an opset import selects, the newest for ``None``."""
-    if opset is None or operator.domain:
+def choose_version(operator: Operator, opset: int) -> Version:
+    """Return the version that an opset import selects; beside ai.onnx there is only one."""
+    if operator.domain:
         return operator.versions[-1]
     first = operator.versions[0].since
     if opset < first:

@@ -88,8 +88,9 @@ def is_dilated_same(call: Call) -> bool:
 
 
 def adds_pairs(call: Call) -> bool:
-    """Tell whether products are of uint8 and int8: some processors add two of them in int16."""
-    return bool(call.inputs["x"].dtype != call.inputs["w"].dtype)
+    """Tell whether two or more products are of uint8 and int8: some processors add two in int16."""
+    x, w = call.inputs["x"], call.inputs["w"]
+    return bool(x.dtype != w.dtype and np.prod(w.shape[1:]) > 1)
 
 
 def sums_nothing(call: Call) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from math import ceil
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from qdqdoc.registry.experts import UNUSED
 from qdqdoc.registry.operator import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 def expert_call(
@@ -69,18 +68,30 @@ def expert_call(
 
 
 def identities(
-    name: str, bits: int, first: float = 127, *, inner: int = 16, **attributes: object
+    name: str,
+    bits: int,
+    first: float = 127,
+    *,
+    inner: int = 16,
+    second: int | None = None,
+    **attributes: object,
 ) -> Call:
-    """Pass a value, 0.75 and zeros through two identities of one expert: no sum is rounded."""
+    """Pass a value, 0.75 and zeros through two identities of one expert: no sum is rounded.
+
+    ``second`` is another width for the second identity.
+    """
     hidden = block = min(inner, 32)
-    middle = 2 ** (bits - 1)
     x = tensor("float32", [[first, 0.75, *[0] * (hidden - 2)]])
     inputs = {"input": x, "router_probs": tensor("float32", [[1]])}
-    for part, rows, columns in (("fc1", inner, hidden), ("fc2", hidden, inner)):
-        codes = middle + np.eye(rows, columns, dtype=np.int32)
-        inputs[f"{part}_experts_weights"] = pack(codes, bits)[None]
-        inputs[f"{part}_scales"] = tensor("float32", np.ones((1, rows, columns // block)))
     given = {"expert_weight_bits": bits, "block_size": block, **attributes}
+    if second is not None:
+        given["fc2_expert_weight_bits"] = second
+    widths = bits, bits if second is None else second
+    shapes = ("fc1", inner, hidden), ("fc2", hidden, inner)
+    for (part, rows, columns), width in zip(shapes, widths, strict=True):
+        codes = 2 ** (width - 1) + np.eye(rows, columns, dtype=np.int32)
+        inputs[f"{part}_experts_weights"] = pack(codes, width)[None]
+        inputs[f"{part}_scales"] = tensor("float32", np.ones((1, rows, columns // block)))
     return Call(name=name, inputs=inputs, attributes=given)
 
 
@@ -106,34 +117,40 @@ def routings(make: Callable[..., Call], kind: str) -> Iterator[Call]:
         yield changed(plain, f"{kind}, weights given, normalized {number}", given, attributes)
 
 
-def _single(name: str, values: list[float], kind: str = "relu", **rest: Any) -> Call:  # noqa: ANN401 - whatever `expert_call` takes
+def single(
+    name: str,
+    values: Sequence[float],
+    kind: str = "relu",
+    float_type: str = "float32",
+    **rest: object,
+) -> Call:
     """Make a call of one expert whose weights are 1: each token is one value."""
-    tokens = len(values)
-    make = partial(expert_call, sizes=(tokens, 1, 1, 1), bits=(8, 8), k=1, more=())
+    gated = kind == "swiglu"
     inputs = {
-        "input": tensor("float32", values).reshape(-1, 1),
-        **{f"fc{n}_scales": tensor("float32", [[1]]) for n in (1, 2)},
-        **{f"fc{n}_experts_weights": tensor("uint8", [[[129]]]) for n in (1, 2)},
+        "input": tensor(float_type, values).reshape(-1, 1),
+        "router_probs": tensor(float_type, np.ones((len(values), 1))),
+        "fc1_experts_weights": tensor("uint8", [[[129], [127]] if gated else [[129]]]),
+        "fc1_scales": tensor(float_type, [[1, 0.75] if gated else [1]]),
+        "fc2_experts_weights": tensor("uint8", [[[129]]]),
+        "fc2_scales": tensor(float_type, [[1]]),
     }
-    if kind == "swiglu":
-        inputs["fc1_scales"] = tensor("float32", [[1, 0.75]])
-        inputs["fc1_experts_weights"] = tensor("uint8", [[[129], [127]]])
-    return changed(make(name, activation_type=kind, **rest), name, inputs)
+    given = {"activation_type": kind, "expert_weight_bits": 8, "swiglu_fusion": int(gated), **rest}
+    return Call(name=name, inputs=inputs, attributes=given)
 
 
-def curve(kind: str, **rest: Any) -> Call:  # noqa: ANN401 - whatever `expert_call` takes
+def curve(kind: str, **rest: object) -> Call:
     """Make a call whose results are values of an activation."""
     values = np.random.default_rng(1).normal(scale=2, size=160)
     far = [0.0, -0.0, 1e-20, -1e-20, 30.0, -30.0, 88.0, -88.0, -104.0]
     deciding = [-8.45, -8.07, -8.01]  # found by searching: the order of products in gelu shows
     name = " ".join([f"{kind} of many values", *map(str, rest.values())])
-    return _single(name, [*far, *deciding, *values], kind, **rest)
+    return single(name, [*far, *deciding, *values], kind, "float32", **rest)
 
 
 def odd_weights() -> Iterator[tuple[Call, float]]:
     """Yield a call whose one expert counts in the first of four tokens alone, and how much."""
     logits = {"router_probs": tensor("float32", [[1], [np.nan], [np.inf], [-np.inf]])}
-    plain = _single("", [3.0] * 4)
+    plain = single("", [3.0] * 4)
     yield changed(plain, "logits of NaN and infinity", logits), 1
     weights = {"router_weights": tensor("float32", [[2], [-1], [np.nan], [1e-8]])}
     yield changed(plain, "weights of 0 and below, of NaN", weights), 2
@@ -145,10 +162,10 @@ def forbidden() -> Iterator[Call]:
     blocks = expert_call("blocks", sizes=(2, 32, 16, 2), block_size=16)
     gated = expert_call("gated", activation_type="swiglu")
     shapes: Mapping[str, tuple[tuple[int, ...], ...]] = {
-        "input": ((8,), (1, 1, 6, 8), (6, 0), (6, 4)),
+        "input": ((8,), (1, 1, 6, 8), (6, 0), (1, 6, 0), (6, 4)),
         "router_probs": ((5, 4), (4,), (6, 1), (6, 4, 1), ()),
         "router_weights": ((6, 3), (4,)),
-        "fc1_experts_weights": ((3, 4, 4), (4, 4, 8), (4, 0, 4), (4,), (4, 4, 4, 1)),
+        "fc1_experts_weights": ((3, 4, 4), (4, 4, 8), (4, 0, 4), (4,), (4, 4), (4, 4, 4, 1)),
         "fc1_scales": ((4, 3), (4, 4, 1), (4,)),
         "fc1_experts_bias": ((4, 8), (4,)),
         "fc1_zero_points": ((4, 4), (4, 4, 1)),

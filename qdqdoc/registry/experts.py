@@ -66,6 +66,10 @@ def check_routing(
 ) -> int:
     """Return the number of experts.
 
+    >>> sequences, logits = np.ones((2, 3, 4)), np.ones((6, 5))
+    >>> check_routing("QMoE", sequences, logits, None, k=1)
+    5
+
     Raises
     ------
     OperatorError
@@ -114,7 +118,7 @@ def check_block_size(operator: str, block_size: int) -> int:
     OperatorError
         For another.
     """
-    if block_size and (block_size < LEAST_BLOCK or block_size & (block_size - 1)):
+    if block_size and (block_size < LEAST_BLOCK or block_size.bit_count() > 1):
         refuse(operator, "block_size", block_size, "0, or a power of two, 16 or more")
     return block_size
 
@@ -129,6 +133,13 @@ def check_projection(
     block_size: int,
 ) -> Array:
     """Return the scales; weights, zero points and bias, too, are of (experts, rows, columns).
+
+    Nine rows of one expert have nine zero points, which are packed like the codes:
+
+    >>> scales, zeros = np.ones((1, 9), "f"), np.zeros((1, 5), np.uint8)
+    >>> held = np.zeros((1, 9, 2), np.uint8), scales, zeros, None
+    >>> check_projection("QMoE", "fc1", held, (1, 9, 4), bits=4, block_size=0).shape
+    (1, 9)
 
     Raises
     ------
@@ -299,7 +310,8 @@ def rounding_unit(call: Call) -> Array:
         shares = np.abs(np.take_along_axis(inputs["router_weights"], chosen, -1))
         shares = shares.astype(np.float64)
         if given.get("normalize_routing_weights"):
-            shares /= shares.sum(-1, keepdims=True)
+            total = shares.sum(-1, keepdims=True)
+            shares /= np.where(total == 0, 1, total)
     rows = np.arange(len(chosen))[:, None]
     unit = ((shares[..., None] + 0.25) * sizes[chosen, rows]).sum(1) * 2.0**-24
     if inputs["input"].dtype == np.float16:

@@ -1,4 +1,4 @@
-"""The step of an LSTM as a formula, and the steps of a call as formulas see them.
+"""What an LSTM takes, its step as a formula, and the steps of a call as formulas see them.
 
 An element of the output depends on the states before it. Here these are formulas too: each cell
 and each hidden value of each step is evaluated in exact arithmetic, from the first step on.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,16 @@ from qdqdoc.registry.activations import (
     parameters_of,
     spelled,
 )
+from qdqdoc.registry.checks import refuse
 from qdqdoc.registry.operator import Call, Element
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qdqdoc.numerics.activations import Chosen
+
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+"""Whether each direction reads a sequence from its end."""
 
 USUAL = ("Sigmoid", "Tanh", "Tanh")
 """The activations f, g and h of an LSTM that names none."""
@@ -47,7 +52,8 @@ _SYMBOLS = {
     "z_r": "`R_zero_point` likewise",
     "b_w": "`B` of the gates, its first half; 0 where it is absent",
     "b_r": "`B` of the gates, its second half; 0 where it is absent",
-    "peep": "`P` of the gates; 0 where it is absent and for the cell",
+    "peepholes": "1 where `P` is given, 0 where it is not",
+    "peep": "`P` of the first three gates",
     "limit": "`clip`; infinite where it is absent",
     "v": "sums of the gates, biased and clipped, as in the usual rule",
     "before": "the unit's cell before this step",
@@ -65,9 +71,60 @@ acc_x[k] = wrap32(sum((x[j] - z_x) * (w[j, k] - z_w[k]) for j in I))
 acc_h[k] = sum((h[j] - z_h) * (r[j, k] - z_r[k]) for j in H)
 from_x[k] = f32(f32(acc_x[k]) * f32(s_x * s_w[k]))
 from_h[k] = f32(f32(acc_h[k]) * f32(s_h * s_r[k]))
-peeped[k] = f32(f32(from_x[k] + from_h[k]) + f32({cell} * peep[k]))
+seen[k] = f32({cell} * peep[k]) if peepholes == 1{cell_gate} else 0
+peeped[k] = f32(f32(from_x[k] + from_h[k]) + seen[k])
 v[k] = clip(f32(peeped[k] + f32(b_w[k] + b_r[k])), -limit, limit)
 """
+_NO_CELL_GATE = " and k < 3"
+
+
+def check_lstm(
+    operator: str, given: Mapping[str, Array | None], attributes: Mapping[str, Any]
+) -> None:
+    """Refuse shapes, lengths and attributes that do not fit.
+
+    Raises
+    ------
+    OperatorError
+        For the first of them.
+    """
+    directions = DIRECTIONS.get(attributes["direction"])
+    if directions is None:
+        refuse(operator, "direction", repr(attributes["direction"]), " or ".join(DIRECTIONS))
+    held = {name: value for name, value in given.items() if value is not None}
+    for name in "XR":
+        if held[name].ndim != 3:  # noqa: PLR2004 - steps, batch, inputs; directions, rows, columns
+            refuse(operator, name, f"shape {held[name].shape}", "three dimensions")
+    _, batch, size = held["X"].shape
+    count, units = len(directions), held["R"].shape[1]
+    gates = (count, 4 * units)
+    allowed: dict[str, tuple[tuple[int, ...], ...]] = {
+        "W": ((count, size, 4 * units),),
+        "R": ((count, units, 4 * units),),
+        "B": ((count, 8 * units),),
+        "sequence_lens": ((batch,),),
+        **dict.fromkeys(("initial_h", "initial_c"), ((count, batch, units),)),
+        "P": ((count, 3 * units),),
+        **dict.fromkeys(("W_scale", "W_zero_point"), ((count,), gates)),
+        **dict.fromkeys(("R_scale", "R_zero_point"), ((count,), gates)),
+    }
+    for name, shapes in allowed.items():
+        if name in held and held[name].shape not in shapes:
+            refuse(operator, name, f"shape {held[name].shape}", " or ".join(map(str, shapes)))
+    _check_attributes(operator, attributes, units)
+    steps = len(held["X"])
+    lengths = held.get("sequence_lens")
+    if lengths is not None and np.any((lengths < 0) | (lengths > steps)):
+        refuse(operator, "sequence_lens", lengths.tolist(), f"0 to {steps}, the steps of X")
+
+
+def _check_attributes(operator: str, attributes: Mapping[str, Any], units: int) -> None:
+    if attributes["hidden_size"] not in {None, units}:
+        refuse(operator, "hidden_size", attributes["hidden_size"], f"{units}, the rows of R")
+    if attributes["clip"] is not None and not attributes["clip"] > 0:
+        refuse(operator, "clip", attributes["clip"], "a positive number")
+    if attributes["input_forget"] not in {0, 1}:
+        refuse(operator, "input_forget", attributes["input_forget"], "0 or 1")
 
 
 def cell_formula(f: str, g: str) -> Formula:
@@ -77,7 +134,7 @@ def cell_formula(f: str, g: str) -> Formula:
         "forget = f32(1 - gate[0]) if coupled == 1 else gate[2]",
         "y = f32(f32(before * forget) + f32(gate[0] * c))",
     )
-    sums = _GATES.format(cell="before") if (f, g) == USUAL[:2] else ""
+    sums = _GATES.format(cell="before", cell_gate=_NO_CELL_GATE) if (f, g) == USUAL[:2] else ""
     return _formula(sums + "\n".join(text), f"cell, {f} and {g}", "`Y_c`")
 
 
@@ -87,7 +144,7 @@ def hidden_formula(f: str, h: str) -> Formula:
         *(spelled(f, "f", "gate", "v", "k"), spelled(h, "h", "out", "cell")),
         "y = f32(gate[1] * out)",
     )
-    sums = _GATES.format(cell="cell") if (f, h) == USUAL[::2] else ""
+    sums = _GATES.format(cell="cell", cell_gate="") if (f, h) == USUAL[::2] else ""
     return _formula(sums + "\n".join(text), f"hidden, {f} and {h}", "`Y` or `Y_h`")
 
 
@@ -103,7 +160,10 @@ def _formula(text: str, name: str = "", output: str = "") -> Formula:
     )
 
 
-_SUMS = tuple(_formula(_GATES.format(cell=cell)) for cell in ("before", "cell"))
+_SUMS = tuple(
+    _formula(_GATES.format(cell=cell, cell_gate=gate))
+    for cell, gate in (("before", _NO_CELL_GATE), ("cell", ""))
+)
 """What the activations of the gates are applied to; the usual rules hold the same lines."""
 
 PADDING = Formula("y = 0", symbols={}, name="padding", when="the sequence is shorter")
@@ -111,7 +171,7 @@ PADDING = Formula("y = 0", symbols={}, name="padding", when="the sequence is sho
 _FITTED = Formula(
     "lo = min(min(v[j] for j in V), 0)\n"
     "hi = max(max(v[j] for j in V), 0)\n"
-    "s = f32(f32(hi - lo) / 255) if hi > lo else 1\n"
+    "s = 1 if hi == lo else f32(f32(hi - lo) / 255)\n"
     "z = saturate_uint8(rint(f32(0 - f32(lo / s))))",
     symbols={"v": "values"},
     sets={"V": "all of them"},
@@ -126,6 +186,12 @@ def formulas(*triples: Sequence[str]) -> tuple[Formula, ...]:
     """Return the formulas of all outputs for triples of activations f, g and h."""
     cells = [cell_formula(f, g) for f, g, _ in triples]
     return (*cells, *(hidden_formula(f, h) for f, _, h in triples), PADDING)
+
+
+def _code(value: object, scale: object, zero_point: object) -> int:
+    code = _CODE.evaluate({"v": value, "s": scale, "z": zero_point})
+    assert isinstance(code, Fraction)  # noqa: S101 - saturation leaves nothing else
+    return code.numerator
 
 
 class _Same:
@@ -149,6 +215,33 @@ def elements(call: Call) -> Steps:
 @lru_cache(maxsize=1)
 def _steps(same: _Same) -> Steps:
     return Steps(same.call)
+
+
+def value(call: Call, index: tuple[int, ...]) -> Element:
+    """Bind the formula to one element of ``Y``."""
+    steps = elements(call)
+    position, direction, row, unit = index
+    if position >= steps.lengths[row]:
+        return Element(formula=PADDING, values={})
+    return steps.hiddens[direction, steps.step_of(direction, position, row), row, unit]
+
+
+def last_hidden(call: Call, index: tuple[int, ...]) -> Element:
+    """Bind the formula to one element of ``Y_h``."""
+    return _last(call, index, elements(call).hiddens)
+
+
+def last_cell(call: Call, index: tuple[int, ...]) -> Element:
+    """Bind the formula to one element of ``Y_c``."""
+    return _last(call, index, elements(call).cells)
+
+
+def _last(call: Call, index: tuple[int, ...], states: Mapping[tuple[int, ...], Element]) -> Element:
+    direction, row, unit = index
+    length = elements(call).lengths[row]
+    if not length:
+        return Element(formula=PADDING, values={})
+    return states[direction, length - 1, row, unit]
 
 
 class Steps:
@@ -211,7 +304,8 @@ class Steps:
         values: dict[str, Any] = {}
         for name in "WR":
             low = name.lower()
-            values[low] = self.inputs[name][direction][:, gates]
+            # Numbers of Python: the oracle would convert those of NumPy one by one.
+            values[low] = self.inputs[name][direction][:, gates].astype(object)
             for part in ("scale", "zero_point"):
                 held = self.inputs[f"{name}_{part}"][direction]
                 values[f"{part[0]}_{low}"] = held[gates] if held.ndim else [held] * 4
@@ -220,7 +314,8 @@ class Steps:
         second = [gate + 4 * self.units for gate in gates]
         values["b_w"] = zeros if bias is None else bias[direction][gates]
         values["b_r"] = zeros if bias is None else bias[direction][second]
-        values["peep"] = zeros if peep is None else [*peep[direction][gates[:3]], 0]
+        values["peepholes"] = 0 if peep is None else 1
+        values["peep"] = [] if peep is None else peep[direction][gates[:3]]
         values["limit"] = _float(self.attributes.get("clip", np.inf))
         values["coupled"] = self.attributes.get("input_forget", 0)
         return values
@@ -261,7 +356,7 @@ class Grid:
         flat = values.reshape(-1)
         steps = _FITTED.steps({"v": flat}, sets={"V": range(flat.size)})
         scale, zero = steps["s"], steps["z"]
-        codes = [_CODE.evaluate({"v": value, "s": scale, "z": zero}) for value in flat]
+        codes = [_code(value, scale, zero) for value in flat]
         return cls(scale, zero, np.array(codes, object).reshape(values.shape))
 
     def symbols(self, name: str, place: tuple[int, ...]) -> dict[str, Any]:

@@ -53,6 +53,16 @@ def without_vectors(y: Array, a: Array, b: Array) -> Array:
 def per_row(operator: str, name: str, parameter: Array | None, a: Array) -> Array:
     """Shape a scale or zero point so that it broadcasts along the rows of ``a``; 0 if absent.
 
+    >>> per_row("MatMul", "a_scale", np.float32([0.5, 2]), np.ones((2, 7))).tolist()
+    [[0.5], [2.0]]
+
+    A vector is a single row, and has one value:
+
+    >>> per_row("MatMul", "a_scale", np.float32([0.5, 2]), np.ones(2))
+    Traceback (most recent call last):
+    ...
+    qdqdoc.registry.checks.OperatorError: MatMul: a_scale: found shape (2,), allowed: one value
+
     Raises
     ------
     OperatorError

@@ -128,7 +128,10 @@ class Differs:
 
 PROCESSORS: Mapping[str, str] = {
     "saturating": "AVX2 without VNNI: neighbouring products of uint8 and int8 are added in int16",
+    "with FMA": "AVX2 and later",
     "without FMA": "SSE: a product is rounded before it is added",
+    "with AVX512": "AVX512",
+    "without AVX512": "SSE and AVX2",
 }
 """Processors that onnxruntime's x86 kernels answer differently on, and what is different."""
 

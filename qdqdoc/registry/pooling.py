@@ -152,3 +152,10 @@ def multiplier_is_refused(call: Call, size: Sequence[int]) -> bool:
     """Tell whether onnxruntime takes the multiplier of whole images of this size for a mistake."""
     m = image_multiplier(call.inputs["x_scale"], call.inputs["y_scale"], int(np.prod(size)))
     return bool(m < np.float32(2**-32) or m >= np.float32(256))
+
+
+def crops(attributes: Mapping[str, Any], windows: Pool) -> bool:
+    """Tell whether windows that are to cover as much as there is, and no more, lack two or more."""
+    spans = zip(windows.outputs, windows.strides, windows.reach, windows.size, strict=True)
+    lacking = max(n - (count - 1) * stride - reach for count, stride, reach, n in spans)
+    return attributes.get("auto_pad", "").startswith("SAME") and lacking > 1

@@ -33,10 +33,21 @@ def window_cases(counting: tuple[int, ...]) -> Iterator[tuple[str, dict[str, Any
     for stride in (2, 3, 4, 5):
         gaps = {"kernel_shape": [2, 1], "strides": [stride, stride], "ceil_mode": 1}
         yield f"strides of {stride}, ceil_mode", gaps
+    # The last two leave gaps of two positions and more.
+    grids = (
+        ([3, 2], [2, 3]),
+        ([2, 4], [2, 3]),
+        ([1, 2], [4, 4]),
+        ([1, 2], [6, 7]),
+        ([1, 2], [6, 2]),
+    )
     for auto_pad in ("SAME_UPPER", "SAME_LOWER", "VALID"):
-        for kernel, strides in (([3, 2], [2, 3]), ([2, 4], [2, 3]), ([1, 2], [4, 4])):
+        for kernel, strides in grids:
             window = {"kernel_shape": kernel, "strides": strides, "pads": [0, 1, 0, 1]}
-            yield f"{auto_pad}, window {kernel}", {**window, "auto_pad": auto_pad}
+            yield (
+                f"{auto_pad}, window {kernel}, strides {strides}",
+                {**window, "auto_pad": auto_pad},
+            )
 
 
 def wrong_windows() -> Iterator[tuple[str, dict[str, Any]]]:

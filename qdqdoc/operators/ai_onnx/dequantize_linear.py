@@ -86,14 +86,14 @@ SYMBOLS = {
 TYPES = {"T": "type of `y`"}
 
 FROM_INTEGER = Formula(
-    "y = T(f32(f32(wrap32(x - z)) * f32(s)))",
+    "y = T(f32(f32(wrap32(x - z)) * s))",
     symbols=SYMBOLS,
     types=TYPES,
     name="integers",
     when="`x` holds integers",
 )
 FROM_FLOAT = Formula(
-    "y = T(f32(f32(x - z) * f32(s)))",
+    "y = T(f32(f32(x - z) * s))",
     symbols=SYMBOLS,
     types=TYPES,
     name="floats",
@@ -315,7 +315,7 @@ def dequantize_linear(
 
     def rule(x: Array, scale: Array, shift: Array) -> Array:
         # Of codes up to 16 bits the difference is exact in float32; that of int32 wraps.
-        difference = subtract32(x, shift) if x.dtype == np.int32 else f32(x) - f32(shift)
+        difference = subtract32(x, shift) if x.dtype == np.int32 else f32(x) - shift
         return cast(multiply(difference, scale), DTYPES[result])
 
     scale, shift = (spread(p, x.shape, axis, block_size) for p in (x_scale, zero))

@@ -38,7 +38,7 @@ TYPES = {"T": "uint8"}
 STEP = (
     "lo = min(min(x[i] for i in X), 0)\n"
     "hi = max(max(x[i] for i in X), 0)\n"
-    "s = f32(f32(hi - lo) / 255) if hi > lo else 1"
+    "s = 1 if hi == lo else f32(f32(hi - lo) / 255)"
 )
 SHIFT = f"{STEP}\nz = saturate(rint(0 - f32(lo / s)))"
 
@@ -80,10 +80,12 @@ def vectors() -> Iterator[Call]:
     for low in (-127.5, -126.5, -0.5, -254.5, -255, 0):
         yield _call(f"steps of one from {low}", low + np.arange(0, 255.5, 8.5))
     yield _call("highest first, lowest last", [3, 0.2, 1, -2])
+    yield _call("empty", np.zeros((0, 3)))
     yield _call("a cube", rng.normal(0, 1, (2, 3, 4)))
     yield _call("a scalar", -0.5)
     yield _call("one value", [1.7])
     yield _call("a scale of the least float", [2.0**-142, 0, 2.0**-149])
+    yield _call("a scale rounded down by a third", [-382 * 2.0**-149, -(2.0**-149), 0])
     yield _call("a scale of zero", [-(2.0**-149), -(2.0**-148), 0, 2.0**-149])
     yield _call("an infinite scale", [-3e38, 3e38, 1])
     yield _call("infinity", [np.inf, 1, 0])
@@ -127,6 +129,7 @@ def _bound(formula: Formula) -> ElementOf:
 
 _BOTTOMLESS = _call("minus infinity", [1, -np.inf])
 _UNKNOWN = _call("NaN", [np.nan, 1])
+_NOT_A_NUMBER = "Silent. Here NaN is lowest and highest, so that scale is NaN and every code 0."
 _ZEROS = _call("zeros", [0, 0])
 _TINY = _call("the scale underflows", [0, 1e-45])
 
@@ -135,18 +138,31 @@ DIFFERS = (
         Differs(
             peer,
             _BOTTOMLESS,
-            (255, 0),
+            theirs,
             "A zero point that is not a number becomes 255.",
             "Silent: infinity over infinity has no code. Here it is the lowest, as everywhere.",
+            output=output,
+            covers=lambda call: np.isneginf(call.inputs["x"]).any(),
         )
         for peer in PEERS
+        for output, theirs in (("y", (255, 0)), ("y_zero_point", (255,)))
     ),
     Differs(
         "onnxruntime",
         _UNKNOWN,
         (0, 255),
         "Some NaN do not count as lowest and highest; which ones depends on where they stand.",
-        "Silent. Here NaN is lowest and highest, so that the scale is NaN and every code 0.",
+        _NOT_A_NUMBER,
+        lambda call: np.isnan(call.inputs["x"]).any(),
+    ),
+    Differs(
+        "onnxruntime",
+        _UNKNOWN,
+        (float(divide(tensor("float32", 1), tensor("float32", 255), np.float32)),),
+        "The scale is that of the values which count.",
+        _NOT_A_NUMBER,
+        lambda call: np.isnan(call.inputs["x"]).any(),
+        output="y_scale",
     ),
     Differs(
         "onnx",

@@ -39,6 +39,7 @@ from qdqdoc.registry.matrices import (
     unwritten_sums,
     without_vectors,
 )
+from qdqdoc.registry.saturation import PAIR, adds_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,6 +178,7 @@ DIFFERS = (
         lambda call: is_vector_of_batch(call.inputs.get("b_zero_point"), call.inputs["B"]),
     ),
     unwritten_sums(_EMPTY),
+    adds_pairs(_call("a pair of products", *PAIR), 32767),
 )
 
 

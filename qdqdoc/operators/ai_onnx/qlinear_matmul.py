@@ -44,6 +44,7 @@ from qdqdoc.registry.matrices import (
     unwritten_sums,
     without_vectors,
 )
+from qdqdoc.registry.saturation import PAIR, adds_pairs
 from qdqdoc.registry.ties import every_code, products
 from qdqdoc.registry.ties_float8 import float8_products
 
@@ -92,7 +93,7 @@ SYMBOLS = {
 }
 SETS = {"K": "positions along the inner dimension"}
 TYPES = {"T": "type of `y`"}
-MULTIPLIER = "m = f32(f32(f32(s_a) * f32(s_b)) / f32(s_y))\n"
+MULTIPLIER = "m = f32(f32(s_a * s_b) / s_y)\n"
 
 _rule = partial(Formula, symbols=SYMBOLS, sets=SETS, types=TYPES)
 TO_INTEGER = _rule(
@@ -193,9 +194,7 @@ def _other_types(ramp: Array) -> Iterator[Call]:
             yield _call(left, right, y, eighths, zeros, name)
     yield _call(codes, codes.T, "float8e5m2", eighths, (1, 2, 3), "int8 by int8 to float8e5m2")
     far, tiny = tensor("float8e5m2", [[57344, -57344]]), tensor("float8e5m2", 2.0**-16)
-    yield _call(
-        far, far.T * 0 + 1, "int8", (2.0**20, 1, 1), (tiny, 0, 1), "32 bits of a difference"
-    )
+    yield _call(far, far.T * 0 + 1, "int8", (2.0**20, 1, 1), (tiny, 0, 1), "a long difference")
     yield _call(codes, right, "uint8", eighths, (1, 2, 3), "int8 by float8e5m2")
     yield _call(right.T, codes.T, "uint8", eighths, (1, 2, 3), "float8e5m2 by int8")
     for y, (left, right, *zero_points), searched in float8_products():
@@ -231,9 +230,8 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
         "z_y": at.of_row(inputs["y_zero_point"]),
     }
     target = inputs["y_zero_point"].dtype
-    integers = all(is_integer(inputs[name].dtype) for name in "ab")
-    formula = TO_INTEGER if integers else MIXED_TO_INTEGER
-    formula = formula if is_integer(target) else TO_FLOAT8
+    whole = [is_integer(inputs[name].dtype) for name in ("y_zero_point", "a", "b")]
+    formula = TO_INTEGER if all(whole) else MIXED_TO_INTEGER if whole[0] else TO_FLOAT8
     sets = {"K": range(inputs["a"].shape[-1])}
     return Element(formula=formula, values=values, sets=sets, types={"T": type_name(target)})
 
@@ -283,6 +281,7 @@ DIFFERS = (
         lambda call: is_vector_of_batch(call.inputs["b_scale"], call.inputs["b"]),
     ),
     unwritten_sums(_EMPTY),
+    adds_pairs(_call(*PAIR, "uint8", (1, 1, 323.85), (0, 0, 0), "a pair of products"), 101),
     Differs(
         "onnxruntime",
         _SIGNS,

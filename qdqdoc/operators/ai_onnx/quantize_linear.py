@@ -123,6 +123,8 @@ def vectors() -> Iterator[Call]:
     x, three = np.full(CASE_SHAPE, 6, np.float32), tensor("float32", [1, 2, 3])
     yield quotient("3 scales at opset 13", x, three, tensor("int8", [0, 1, 2]), 13)
     yield from division_vectors()
+    almost, half_one = tensor("float8e4m3fn", 2**-9), tensor("float16", 1)
+    yield quotient("beside a tie by its zero point", tensor("float16", [17]), half_one, almost)
 
 
 def ties() -> Iterator[Call]:
@@ -379,13 +381,13 @@ def quantize_linear(
         refuse(NAME, "y_scale", f"shape {y_scale.shape}", "one value before opset 13")
     parameters = {"y_scale": y_scale, "y_zero_point": y_zero_point}
     check_granularity(NAME, x, parameters, axis=axis, block_size=block_size)
-    zero = np.zeros((), np.int32) if y_zero_point is None else y_zero_point
+    zero = np.zeros((), DTYPES[target]) if y_zero_point is None else y_zero_point
 
     def rule(x: Array, scale: Array, shift: Array) -> Array:
         quotient = divide(x, scale, DTYPES[compute])
         if is_integer(DTYPES[target]):
             return round_to_grid(quotient, shift, DTYPES[target])
-        shifted = f32(quotient) + f32(shift)
+        shifted = quotient + shift  # in float32: the type of both, if one has eight bits
         if target in FLOAT8 and not saturate:
             return cast(shifted, DTYPES[target])
         return saturate_float(shifted, DTYPES[target])

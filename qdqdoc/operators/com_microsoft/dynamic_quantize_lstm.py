@@ -12,20 +12,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdqdoc.numerics.formats import Array, integer_range, tensor
+from qdqdoc.numerics.activations import ACTIVATIONS
+from qdqdoc.numerics.formats import Array, tensor
 from qdqdoc.numerics.lstm import Gates, Layer, Matrix
-from qdqdoc.registry import UNWRITTEN, Bound, Call, Differs, Element, Version, operator, refuse
+from qdqdoc.registry import UNWRITTEN, Bound, Call, Differs, Version, operator
 from qdqdoc.registry.activations import chosen
-from qdqdoc.registry.lstm import PADDING, USUAL, elements, formulas
+from qdqdoc.registry.lstm import (
+    DIRECTIONS,
+    USUAL,
+    check_lstm,
+    formulas,
+    last_cell,
+    last_hidden,
+    value,
+)
+from qdqdoc.registry.lstm_calls import (
+    OPTIONAL,
+    TRIPLES,
+    activation_calls,
+    biased,
+    large_sums,
+    misfits,
+    random_call,
+    still_call,
+)
+from qdqdoc.registry.odd import has_odd_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from qdqdoc.numerics.products import Overflow
 
 NAME = "DynamicQuantizeLSTM"
-DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
-"""Whether each direction reads a sequence from its end."""
 
 V1 = Version(
     since=1,
@@ -45,7 +63,7 @@ V1 = Version(
     },
     outputs={"Y": "T", "Y_h": "T", "Y_c": "T"},
     types={"T": ("float32",), "T1": ("int32",), "T2": ("uint8", "int8")},
-    optional=("B", "sequence_lens", "initial_h", "initial_c", "P"),
+    optional=OPTIONAL,
     attributes={
         "activation_alpha": None,
         "activation_beta": None,
@@ -57,181 +75,148 @@ V1 = Version(
     },
 )
 
-TRIPLES = (
-    USUAL,
-    ("HardSigmoid", "LeakyRelu", "Relu"),
-    ("Affine", "ThresholdedRelu", "Softsign"),
-    ("ScaledTanh", "Elu", "Softplus"),
-)
-"""Activations f, g, h of the vectors: each function once, and the usual ones."""
-
 
 def vectors() -> Iterator[Call]:
     """Yield each corner: directions, parameters of columns, lengths, activations, sums, limits."""
+    yield biased("gates in their order", [(0.1, 0.2, 0.3, 0.4, 0.5), (5, -4, 3, -2, 1)])
     for kind in V1.types["T2"]:
         for direction in DIRECTIONS:
             for columns in (False, True):
                 name = f"{kind}, {direction}{', columns' if columns else ''}"
-                yield _call(name, (3, 3, 4, 2), kind, direction, columns=columns)
-    yield _call("a sequence without steps", (4, 3, 2, 2), lengths=[2, 0, 1])
-    yield _call("backward, too", (4, 3, 2, 2), direction="reverse", lengths=[1, 3, 0])
-    yield _call("coupled gates", (3, 2, 3, 4), input_forget=1)
-    yield _call("clipped", (3, 2, 3, 4), clip=0.25)
-    full = _call("plain", (3, 2, 3, 4), "uint8")
-    needed = {k: v for k, v in full.inputs.items() if k not in V1.optional}
+                yield random_call(name, (3, 3, 4, 2), kind, direction, columns=columns)
+    yield random_call("a sequence without steps", (4, 3, 2, 2), lengths=[2, 0, 1])
+    yield random_call("backward, too", (4, 3, 2, 2), direction="reverse", lengths=[1, 3, 0])
+    yield random_call("coupled gates", (3, 2, 3, 4), input_forget=1)
+    yield random_call("clipped", (3, 2, 3, 4), clip=0.25)
+    full = random_call("plain", (3, 2, 3, 4), "uint8")
+    needed = {k: v for k, v in full.inputs.items() if k not in OPTIONAL}
     yield replace(full, name="nothing optional", inputs=needed)
     for low, high in ((0.5, 3), (-3, -0.5), (0, 0)):
         x = tensor("float32", np.linspace(low, high, 18).reshape(3, 2, 3))
         yield replace(full, name=f"inputs from {low} to {high}", inputs={**full.inputs, "X": x})
-    yield from _activations()
-    yield from _sums()
+    yield random_call("no steps", (0, 2, 3, 2), direction="bidirectional", lengths=[0, 0])
+    yield random_call("no sequence has a step", (2, 2, 3, 2), lengths=[0, 0])
+    yield from activation_calls()
+    yield from large_sums()
 
 
-def _activations() -> Iterator[Call]:
-    parameters: dict[str, Any] = {"activation_alpha": [0.3, 0.2, 0.7, 0.1]}
-    parameters["activation_beta"] = [0.45, 0.15]
-    named = {"activations": [*TRIPLES[1], *TRIPLES[2]], **parameters}
-    yield _call("three activations a direction", (3, 2, 3, 4), direction="bidirectional", **named)
-    named = {"activations": TRIPLES[1]}
-    yield _call("parameters by default", (2, 2, 3, 8), **named)
-    for alpha in ([0.7], [0.7, 0.4]):
-        named = {"activations": TRIPLES[3], "activation_alpha": alpha, "activation_beta": [0.6]}
-        yield _call(f"exponentials, alpha {alpha}", (1, 2, 3, 20), **named)
-    for shift, triple in enumerate(TRIPLES):
-        call = _call(f"many units, {triple[0]}", (1, 1, 1, 64), seed=shift, activations=triple)
-        wide = {k: v * np.float32(8) for k, v in call.inputs.items() if k in {"B", "initial_c"}}
-        named = {"activation_alpha": [0.3, 0.8], "activation_beta": [0.6, 0.1]}
-        inputs = {**call.inputs, **wide}
-        yield replace(call, inputs=inputs, attributes={**call.attributes, **named})
+def _no_steps(call: Call) -> bool:
+    lengths = call.inputs.get("sequence_lens")
+    return len(call.inputs["X"]) == 0 or (lengths is not None and not lengths.any())
 
 
-def _sums() -> Iterator[Call]:
-    for name, size, units, scale in (
-        ("the sum over the inputs wraps", 33026, 1, 1e-9),
-        ("sums over inputs beyond 2**24", 300, 2, 1e-7),
-        ("sums over hidden values beyond 2**24", 3, 260, 1e-7),
-    ):
-        call = _call(name, (1, 1, size, units), "uint8")
-        inputs = {k: v * np.uint8(0) + np.uint8(255) for k, v in call.inputs.items() if k in "WR"}
-        inputs |= {k: v * np.uint8(0) for k, v in call.inputs.items() if "zero" in k}
-        inputs |= {k: np.abs(call.inputs[k]) for k in ("X", "initial_h")}
-        inputs |= {k: tensor("float32", [scale]) for k in ("W_scale", "R_scale")}
-        yield replace(call, inputs={**call.inputs, **inputs})
+def _uneven(call: Call) -> bool:
+    """Tell whether columns have zero points that onnxruntime refuses."""
+    return any(
+        zero.ndim > 1 and bool((zero != (0 if zero.dtype == np.int8 else zero[0, 0])).any())
+        for zero in (call.inputs["W_zero_point"], call.inputs["R_zero_point"])
+    )
 
 
-def _call(
-    name: str,
-    shape: tuple[int, int, int, int],
-    kind: str = "int8",
-    direction: str = "forward",
-    *,
-    columns: bool = False,
-    lengths: Sequence[int] | None = None,
-    seed: int = 0,
-    **attributes: Any,  # noqa: ANN401 - as ONNX has them
-) -> Call:
-    """Make a call with random tensors; ``shape`` is steps, batch, inputs, hidden units."""
-    rng = np.random.default_rng((seed, *shape))
-    steps, batch, size, units = shape
-    count = len(DIRECTIONS[direction])
-    # Codes of int8 stay small, so that processors which saturate have nothing to saturate.
-    low, high = (-60, 60) if kind == "int8" else integer_range(kind)
-    inputs: dict[str, Array] = {
-        "X": tensor("float32", rng.normal(0, 2, (steps, batch, size))),
-        "W": tensor(kind, rng.integers(low, high + 1, (count, size, 4 * units))),
-        "R": tensor(kind, rng.integers(low, high + 1, (count, units, 4 * units))),
-        "B": tensor("float32", rng.normal(0, 0.5, (count, 8 * units))),
-        "initial_h": tensor("float32", rng.normal(0, 0.5, (count, batch, units))),
-        "initial_c": tensor("float32", rng.normal(0, 0.5, (count, batch, units))),
-        "P": tensor("float32", rng.normal(0, 0.5, (count, 3 * units))),
-    }
-    if lengths is not None or batch > 1:
-        given = rng.integers(1, steps + 1, batch) if lengths is None else lengths
-        inputs["sequence_lens"] = tensor("int32", given)
-    along = (count, 4 * units) if columns else (count,)
-    for matrix in "WR":
-        inputs[f"{matrix}_scale"] = tensor("float32", rng.uniform(0.002, 0.01, along))
-        shift = (
-            0 if columns and kind == "int8" else rng.integers(low, high, 1 if columns else count)
+def _fma_matters(call: Call) -> bool:
+    return not {"Sigmoid", "Tanh"}.isdisjoint(call.attributes.get("activations") or USUAL)
+
+
+_PLAIN = still_call("plain", (1, 2, 2, 1))
+_SHIFTED = {"W_scale": np.ones((1, 4), "f"), "W_zero_point": tensor("int8", [[0, 1, 2, 3]])}
+_RELU = {"activations": ("Sigmoid", "Relu", "Relu")}
+_THRESHOLD = ("Sigmoid", "ThresholdedRelu", "Relu")
+_ROUNDED = 0.009650014340877533, 0.017167143523693085
+_HUGE = float(tensor("float32", np.finfo(np.float32).max / 2))
+_UNIT = (0, 0, 0)
+_OPEN = {"activations": ("Affine", "Relu", "Relu"), "activation_alpha": [0.0]}
+_SATURATED = still_call("pairs", (1, 1, 2, 1), **_OPEN, activation_beta=[1.0])
+_LARGE = {"X": np.full((1, 1, 2), 255, "f"), "W": tensor("int8", np.full((1, 2, 4), 127))}
+_SATURATED = replace(_SATURATED, inputs={**_SATURATED.inputs, **_LARGE})
+
+DIFFERS = (
+    Differs(
+        "onnxruntime",
+        still_call("an empty batch", (2, 0, 3, 2)),
+        None,
+        "The process dies.",
+        "Silent on empty batches.",
+        lambda call: call.inputs["X"].shape[1] == 0,
+    ),
+    Differs(
+        "onnxruntime",
+        still_call("no steps", (0, 1, 3, 2)),
+        UNWRITTEN,
+        "Where no sequence has a step, the cells are memory that was never written.",
+        "Silent on empty sequences.",
+        _no_steps,
+        output="Y_c",
+    ),
+    Differs(
+        "onnxruntime",
+        replace(_PLAIN, name="no hidden_size", attributes={}),
+        None,
+        "The attribute is required.",
+        "It is optional, and R has the number.",
+        lambda call: call.attributes.get("hidden_size") is None,
+    ),
+    Differs(
+        "onnxruntime",
+        replace(_PLAIN, name="zero points of columns", inputs={**_PLAIN.inputs, **_SHIFTED}),
+        None,
+        "Zero points of columns must be 0 for int8, and all the same for uint8.",
+        "There may be one for each column.",
+        _uneven,
+    ),
+    Differs(
+        "onnxruntime",
+        biased("no threshold", [(*_UNIT, 0.5, 0), (*_UNIT, 2, 0)], activations=_THRESHOLD),
+        (0.125, 0.5),
+        "The threshold is 0 where none is given.",
+        "Defaults are those of the operators; that of ThresholdedRelu is 1.",
+    ),
+    *(
+        Differs(
+            "onnxruntime",
+            biased(f"not finite, {output}", [(*_UNIT, np.inf, 0), (*_UNIT, np.nan, 0)], **_RELU),
+            (theirs, theirs),
+            "Sums are clipped to what is finite; NaN becomes the largest float.",
+            "No clip if not specified.",
+            has_odd_value,
+            output=output,
         )
-        inputs[f"{matrix}_zero_point"] = tensor(kind, np.broadcast_to(shift, along))
-    attributes = {"direction": direction, "hidden_size": units, **attributes}
-    return Call(name=name, inputs=inputs, attributes=attributes)
+        for output, theirs in (("Y", _HUGE / 2), ("Y_h", _HUGE / 2), ("Y_c", _HUGE))
+    ),
+    Differs(
+        "onnxruntime",
+        _SATURATED,
+        (32767,),
+        "Products of codes of uint8 and int8 are added in pairs, in int16.",
+        "Sums of products are exact.",
+        processor="saturating",
+    ),
+    *(
+        Differs(
+            "onnxruntime",
+            biased(f"a product is rounded, {output}", [(-5, 0.25, -3, -2.25, 0.5)]),
+            (theirs,),
+            "The polynomials are evaluated without fused multiply-adds.",
+            "The functions are real; how they are approximated is left open.",
+            _fma_matters,
+            "without FMA",
+            output,
+        )
+        for output, theirs in (("Y", _ROUNDED[0]), ("Y_h", _ROUNDED[0]), ("Y_c", _ROUNDED[1]))
+    ),
+)
 
 
-def value(call: Call, index: tuple[int, ...]) -> Element:
-    """Bind the formula to one element of ``Y``."""
-    steps = elements(call)
-    position, direction, row, unit = index
-    if position >= steps.lengths[row]:
-        return Element(formula=PADDING, values={})
-    return steps.hiddens[direction, steps.step_of(direction, position, row), row, unit]
+def _unit(call: Call) -> Array:
+    """Return the bound's unit: none where all functions are exact."""
+    named = call.attributes.get("activations") or USUAL
+    return np.array(2.0**-24 * any(ACTIVATIONS[name].approximate for name in named))
 
 
-def last_hidden(call: Call, index: tuple[int, ...]) -> Element:
-    """Bind the formula to one element of ``Y_h``."""
-    return _last(call, index, elements(call).hiddens)
-
-
-def last_cell(call: Call, index: tuple[int, ...]) -> Element:
-    """Bind the formula to one element of ``Y_c``."""
-    return _last(call, index, elements(call).cells)
-
-
-def _last(call: Call, index: tuple[int, ...], states: Mapping[tuple[int, ...], Element]) -> Element:
-    direction, row, unit = index
-    length = elements(call).lengths[row]
-    if not length:
-        return Element(formula=PADDING, values={})
-    return states[direction, length - 1, row, unit]
-
-
-DIFFERS = ()
-BOUNDS = ()
-
-
-def rejects() -> Iterator[Call]:
-    yield from ()
-
-
-def _check(given: Mapping[str, Array | None], attributes: Mapping[str, Any]) -> None:
-    """Refuse shapes, lengths and attributes that do not fit."""
-    directions = DIRECTIONS.get(attributes["direction"])
-    if directions is None:
-        refuse(NAME, "direction", repr(attributes["direction"]), " or ".join(DIRECTIONS))
-    held = {name: value for name, value in given.items() if value is not None}
-    for name in "XR":
-        if held[name].ndim != 3:  # noqa: PLR2004 - steps, batch, inputs; directions, rows, columns
-            refuse(NAME, name, f"shape {held[name].shape}", "three dimensions")
-    _, batch, size = held["X"].shape
-    count, units = len(directions), held["R"].shape[1]
-    gates = (count, 4 * units)
-    allowed: dict[str, tuple[tuple[int, ...], ...]] = {
-        "W": ((count, size, 4 * units),),
-        "R": ((count, units, 4 * units),),
-        "B": ((count, 8 * units),),
-        "sequence_lens": ((batch,),),
-        **dict.fromkeys(("initial_h", "initial_c"), ((count, batch, units),)),
-        "P": ((count, 3 * units),),
-        **dict.fromkeys((*V1.inputs,)[-4:], ((count,), gates)),
-    }
-    for name, shapes in allowed.items():
-        if name in held and held[name].shape not in shapes:
-            refuse(NAME, name, f"shape {held[name].shape}", " or ".join(map(str, shapes)))
-    _check_attributes(attributes, units)
-    steps = len(held["X"])
-    lengths = held.get("sequence_lens", np.zeros(0))
-    if np.any((lengths < 0) | (lengths > steps)):
-        refuse(NAME, "sequence_lens", lengths.tolist(), f"0 to {steps}, the steps of X")
-
-
-def _check_attributes(attributes: Mapping[str, Any], units: int) -> None:
-    if attributes["hidden_size"] not in {None, units}:
-        refuse(NAME, "hidden_size", attributes["hidden_size"], f"{units}, the rows of R")
-    if attributes["clip"] is not None and not attributes["clip"] > 0:
-        refuse(NAME, "clip", attributes["clip"], "a positive number")
-    if attributes["input_forget"] not in {0, 1}:
-        refuse(NAME, "input_forget", attributes["input_forget"], "0 or 1")
+WHY = (
+    "ScaledTanh, Elu and Softplus use the C library's exp and log, which do not round correctly. "
+    "Stated for one step: later a code of a hidden value may be another."
+)
+BOUNDS = tuple(Bound(output=name, ulp=32, unit=_unit, why=WHY) for name in V1.outputs)
 
 
 def _or_zeros(given: Array | None, *shape: int) -> Array:
@@ -248,7 +233,7 @@ def _or_zeros(given: Array | None, *shape: int) -> Array:
     element={"Y": value, "Y_h": last_hidden, "Y_c": last_cell},
     differs=DIFFERS,
     bounds=BOUNDS,
-    rejects=rejects,
+    rejects=misfits,
 )
 def dynamic_quantize_lstm(
     X: Array,
@@ -330,36 +315,84 @@ def dynamic_quantize_lstm(
 
     onnxruntime gives these numbers with one thread and with ``Y`` requested. With more threads it
     cuts the batch into parts whose hidden values are quantized each on its own. Without ``Y``, a
-    sequence that has ended goes on counting with its last hidden values. Where no sequence has
-    any step, it never writes ``Y_c``.
+    sequence that has ended goes on counting with its last hidden values.
 
     Examples
     --------
+    Inputs of 0 to 255 have a scale of 1; ties go to the even code. All gates are 1 here, so cells
+    add up what comes in, hidden values of the step before included:
+
     >>> import numpy as np
+    >>> one, zero = np.float32([1]), np.int8([0])
+    >>> grid = {"W_scale": one, "W_zero_point": zero, "R_scale": one, "R_zero_point": zero}
+    >>> unit = {"W": np.ones((1, 1, 4), np.int8), "R": np.ones((1, 1, 4), np.int8), **grid}
+    >>> open_gates = {"activations": ["Affine", "Relu", "Relu"], "activation_alpha": [0]}
+    >>> open_gates["activation_beta"] = [1]
+    >>> x = np.float32([[[0.5]], [[255]], [[1.5]]])
+    >>> Y, Y_h, Y_c = dynamic_quantize_lstm(x, **unit, **open_gates)
+    >>> Y.ravel(), Y_h, Y_c.shape
+    (array([  0., 255., 512.], dtype=float32), array([[[512.]]], dtype=float32), (1, 1, 1))
+
+    A sequence is turned within its length:
+
+    >>> two = np.concatenate([x, x], axis=1)
+    >>> turned = {**open_gates, "direction": "reverse"}
+    >>> Y, Y_h, Y_c = dynamic_quantize_lstm(two, sequence_lens=np.int32([2, 0]), **unit, **turned)
+    >>> Y[:, 0, :, 0], Y_h.ravel()
+    (array([[510.,   0.],
+           [255.,   0.],
+           [  0.,   0.]], dtype=float32), array([510.,   0.], dtype=float32))
+
+    One scale serves the hidden values of all sequences: beside 255, a half is nothing.
+
+    >>> h = np.float32([[[255], [0.5]]])
+    >>> dynamic_quantize_lstm(two[:1] * 0, initial_h=h, **unit, **open_gates)[2].ravel()
+    array([255.,   0.], dtype=float32)
+
+    Gates stand in the order input, output, forget, cell. Both biases are added, peepholes look at
+    the cell, which ``clip`` leaves alone, and ``input_forget`` closes one gate as it opens the
+    other:
+
+    >>> given = {"activations": ["Affine", "Relu", "Relu"], "activation_alpha": [1]}
+    >>> given |= {"activation_beta": [0]}
+    >>> b, p = np.float32([[2, 3, 0.5, 6, 0, 0, 0, 1]]), np.float32([[1, 0.5, 0]])
+    >>> still = {"X": x[:1] * 0, "B": b, "initial_c": np.float32([[[4]]]), **unit}
+    >>> dynamic_quantize_lstm(**still, **given)[1:]
+    (array([[[48.]]], dtype=float32), array([[[16.]]], dtype=float32))
+    >>> dynamic_quantize_lstm(**still, P=p, **given)[1:]
+    (array([[[1100.]]], dtype=float32), array([[[44.]]], dtype=float32))
+    >>> dynamic_quantize_lstm(**still, clip=1, **given)[1:]
+    (array([[[3.]]], dtype=float32), array([[[3.]]], dtype=float32))
+    >>> dynamic_quantize_lstm(**still, input_forget=1, **given)[1:]
+    (array([[[30.]]], dtype=float32), array([[[10.]]], dtype=float32))
+
+    The usual functions are onnxruntime's polynomials:
+
+    >>> dynamic_quantize_lstm(**still)[1:]
+    (array([[[0.95032656]]], dtype=float32), array([[[3.3706326]]], dtype=float32))
     """
     weights = W_scale, W_zero_point, R_scale, R_zero_point
     given = (X, W, R, B, sequence_lens, initial_h, initial_c, P, *weights)
     attributes: dict[str, Any] = {"direction": direction, "clip": clip, "hidden_size": hidden_size}
     attributes |= {"input_forget": input_forget, "activations": activations}
     attributes |= {"activation_alpha": activation_alpha, "activation_beta": activation_beta}
-    _check(dict(zip(V1.inputs, given, strict=True)), attributes)
+    check_lstm(NAME, dict(zip(V1.inputs, given, strict=True)), attributes)
     functions = chosen(NAME, attributes, USUAL, len(W))
     steps, batch, _ = X.shape
     count, units, _ = R.shape
-    lengths = np.full(batch, steps) if sequence_lens is None else sequence_lens
+    lengths = np.repeat(steps, batch) if sequence_lens is None else sequence_lens
     h, c = (_or_zeros(one, count, batch, units) for one in (initial_h, initial_c))
-    bias, peep = _or_zeros(B, count, 8 * units), _or_zeros(P, count, 3 * units)
+    bias = _or_zeros(B, count, 8 * units)
     limit = np.inf if clip is None else clip
     made = []
-    with np.errstate(all="ignore"):
-        for k, backward in enumerate(DIRECTIONS[direction]):
-            b_w, b_r = np.split(bias[k], 2)
-            layer = Layer(
-                Matrix(W[k], W_scale[k], W_zero_point[k]),
-                Matrix(R[k], R_scale[k], R_zero_point[k]),
-                Gates(b_w + b_r, peep[k], functions[k], limit, input_forget == 1),
-                overflow,
-            )
-            made.append(layer.run(X, lengths, (h[k], c[k]), backward=backward))
+    for k, backward in enumerate(DIRECTIONS[direction]):
+        b_w, b_r = np.split(bias[k], 2)
+        layer = Layer(
+            Matrix(W[k], W_scale[k], W_zero_point[k]),
+            Matrix(R[k], R_scale[k], R_zero_point[k]),
+            Gates(b_w + b_r, None if P is None else P[k], functions[k], limit, input_forget == 1),
+            overflow,
+        )
+        made.append(layer.run(X, lengths, (h[k], c[k]), backward=backward))
     Y, Y_h, Y_c = zip(*made, strict=True)
     return np.stack(Y, axis=1), np.stack(Y_h), np.stack(Y_c)

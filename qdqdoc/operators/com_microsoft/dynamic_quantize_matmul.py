@@ -31,6 +31,8 @@ from qdqdoc.registry.matrices import (
     unwritten_sums,
     without_vectors,
 )
+from qdqdoc.registry.odd import has_odd_value
+from qdqdoc.registry.saturation import PAIR, adds_pairs, dynamic_factors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,8 +52,8 @@ RULE = Formula(
     """
     lo = min(min(x[i] for i in X), 0)
     hi = max(max(x[i] for i in X), 0)
-    s = f32(f32(hi - lo) / 255) if hi > lo else 1
-    z = saturate_uint8(rint(f32(0 - f32(lo / s))))
+    s = 1 if hi == lo else f32(f32(hi - lo) / 255)
+    z = saturate_uint8(rint(0 - f32(lo / s)))
     q[k] = saturate_uint8(rint(f32(a[k] / s)) + z)
     acc = wrap32(sum((q[k] - z) * (b[k] - z_b) for k in K))
     y = f32(f32(f32(acc) * f32(s * s_b)) + c)
@@ -134,6 +136,7 @@ DECIDING = (
     (286.13245, -208.53719, 47.52708),
     (59.90625, -242.59747, -163.11476),
     (37.858685, -95.299446, -43.080574),
+    (45.91964, -105.170784, 0),
 )
 
 
@@ -193,6 +196,14 @@ _ZEROS = replace(
     name="one zero point per column of a batch",
     inputs={**_BATCH.inputs, "b_zero_point": tensor("uint8", [1, 2, 3])},
 )
+_PAIR = _call(
+    "a pair of products",
+    tensor("float32", [[255, 255]]),
+    PAIR[1],
+    b_scale=tensor("float32", 1),
+    b_zero_point=tensor("int8", 0),
+    bias=tensor("float32", [0]),
+)
 _EMPTY = _call("nothing to sum", np.zeros((2, 0), np.float32), np.zeros((0, 3), np.uint8))
 
 DIFFERS = (
@@ -213,7 +224,16 @@ DIFFERS = (
         "b_zero_point may have an entry per column.",
         lambda call: is_vector_of_batch(call.inputs.get("b_zero_point"), call.inputs["B"]),
     ),
+    Differs(
+        "onnxruntime",
+        replace(_PAIR, name="NaN", inputs={**_PAIR.inputs, "A": tensor("float32", [[np.nan, 1]])}),
+        (float(tensor("float32", 127.00001)),),
+        "NaN does not count as lowest or highest, and minus infinity takes the other rail.",
+        "Silent. Here scale and product are NaN.",
+        has_odd_value,
+    ),
     unwritten_sums(_EMPTY),
+    adds_pairs(_PAIR, 32767, factors=dynamic_factors),
 )
 
 

@@ -224,7 +224,7 @@ def _check_scales(scales: Array, shape: Sequence[int], along: int, block: int, w
 def _shifts(data: Array, zero_points: Array | None, scales: Array, bits: int) -> Array:
     """Return the zero points, unpacked, or what stands for them."""
     if zero_points is None:
-        return np.zeros(scales.shape, np.int32) + (2 ** (bits - 1) if _is_bytes(data) else 0)
+        return np.full(scales.shape, fill_value=2 ** (bits - 1) if _is_bytes(data) else 0)
     if not is_integer(data.dtype):
         refuse(NAME, "zero_points", "a tensor", f"nothing for {type_name(data.dtype)}")
     *outer, count = scales.shape
@@ -382,7 +382,7 @@ def gather_block_quantized(
         part = np.take(parameter, np.minimum(rows, parameter.shape[gathered] - 1), gathered)
         return spread(part, codes.shape, along, block)
 
-    found = cast(multiply(f32(codes) - f32(served(zeros)), served(scales)), scales.dtype)
+    found = cast(multiply(f32(codes) - served(zeros), served(scales)), scales.dtype)
     shape[gathered : gathered + 1] = indices.shape
     output = np.zeros(shape, found.dtype)
     output[(*[slice(None)] * gathered, inside)] = found

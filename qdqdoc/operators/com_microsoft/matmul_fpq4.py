@@ -125,6 +125,16 @@ DIFFERS = (
         (*range(56, 72), *[56] * 16),
         "A zero point above 127 is taken for a negative one.",
         "Silent on the offset's type.",
+        processor="with AVX512",
+    ),
+    Differs(
+        "onnxruntime",
+        _one_block("without AVX512", 0, *range(16)),
+        None,
+        "There is no kernel but for AVX512.",
+        "Silent on processors.",
+        lambda _: True,
+        "without AVX512",
     ),
     Differs(
         "onnxruntime",
@@ -222,6 +232,11 @@ def matmul_fpq4(A: Array, B: Array, B_shape: Array, *, blk_quant_type: int = 1) 
 
     >>> matmul_fpq4(eye[:1, :2], np.concatenate([scale, [3], codes]).astype(np.uint8), [2, 1])
     array([[6.]], dtype=float32)
+
+    A sum of nothing is 0:
+
+    >>> matmul_fpq4(np.zeros((1, 0), np.float32), np.uint8([]), np.int64([0, 2]))
+    array([[0., 0.]], dtype=float32)
     """
     if blk_quant_type not in BLOCKS:
         refuse(NAME, "blk_quant_type", blk_quant_type, "0, 1 or 2")
@@ -235,8 +250,8 @@ def matmul_fpq4(A: Array, B: Array, B_shape: Array, *, blk_quant_type: int = 1) 
     blob = B.reshape(N, blocks, start + size // 2)
     scales = np.ascontiguousarray(blob[..., :4]).view("<f4")
     zeros = blob[..., 4:start] if start > 4 else np.array(8)  # noqa: PLR2004 - after the scale
-    halves = unpack(blob[..., start:], 4).reshape(N, blocks, size // RUN, RUN // 2, 2)
-    codes = halves.swapaxes(-1, -2).reshape(N, blocks, size)
+    halves = unpack(blob[..., start:], 4).reshape(N * blocks * size // RUN, RUN // 2, 2)
+    codes = halves.transpose(0, 2, 1).reshape(N, blocks, size)
     weights = multiply(codes - zeros, scales).reshape(N, blocks * size)[:, :K]
     sums = float_matmul(A.reshape(prod(A.shape[:-1]), K), weights.T)
     return sums.reshape(*A.shape[:-1], N)

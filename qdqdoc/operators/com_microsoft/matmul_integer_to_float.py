@@ -31,6 +31,7 @@ from qdqdoc.registry.matrices import (
     unwritten_sums,
     without_vectors,
 )
+from qdqdoc.registry.saturation import PAIR, adds_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,6 +190,9 @@ _ZEROS = replace(
     name="one zero point per column of a batch",
     inputs={**_BATCH.inputs, "b_zero_point": tensor("uint8", [1, 2, 3])},
 )
+_UNIT = {name: tensor("float32", 1) for name in ("a_scale", "b_scale")}
+_UNIT |= {"a_zero_point": tensor("uint8", 0), "b_zero_point": tensor("int8", 0)}
+_UNIT |= {"bias": tensor("float32", [0])}
 _EMPTY = _call("nothing to sum", np.zeros((2, 0), np.uint8), np.zeros((0, 3), np.uint8))
 
 DIFFERS = (
@@ -210,6 +214,7 @@ DIFFERS = (
         lambda call: is_vector_of_batch(call.inputs.get("b_zero_point"), call.inputs["B"]),
     ),
     unwritten_sums(_EMPTY),
+    adds_pairs(_call("a pair of products", *PAIR, **_UNIT), 32767),
 )
 
 

@@ -22,12 +22,13 @@ from qdqdoc.numerics.packing import code_at, packed_length, unpack
 from qdqdoc.numerics.products import float_matmul
 from qdqdoc.numerics.rounding import cast, multiply
 from qdqdoc.registry import REQUIRED, Call, Differs, Element, Version, operator, refuse
+from qdqdoc.registry.level4 import INT8_LEVEL, has_whole_zeros, is_int8, keeps_floats, processors
 from qdqdoc.registry.weights import check_shape, float_sum, nbits_call, with_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAME, INT8_LEVEL = "MatMulNBits", 4
+NAME = "MatMulNBits"
 FLOATS = ("float32", "float16", "bfloat16")
 _INPUTS = {"A": "T1", "B": "T2", "scales": "T1", "zero_points": "T3", "g_idx": "T4", "bias": "T1"}
 V1 = Version(
@@ -163,27 +164,13 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
     }
     if zeros is not None:
         line = zeros.reshape(given["N"], -1)[n]
-        values["z"] = [code_at(line, g, bits) if _whole(call) else line[g] for g in group]
-    formula = WHOLE if _whole(call) and groups is None else SCALED
-    if _is_int8(call):
+        values["z"] = [code_at(line, g, bits) if has_whole_zeros(call) else line[g] for g in group]
+    formula = WHOLE if has_whole_zeros(call) and groups is None else SCALED
+    if is_int8(call):
         formula = INT8
         values["r"] = [np.abs(row[k - k % size :][:size]).max() for k in K]
     types = {"T": type_name(row.dtype)}
     return Element(formula=formula, values=values, sets={"K": K}, types=types)
-
-
-def _whole(call: Call) -> bool:
-    return call.inputs.get("zero_points", call.inputs["B"]).dtype == np.uint8
-
-
-def _is_int8(call: Call) -> bool:
-    level = call.attributes.get("accuracy_level", 0)
-    return level == INT8_LEVEL and _whole(call) and "g_idx" not in call.inputs
-
-
-def _kept_float(call: Call) -> bool:
-    bits, size = call.attributes["bits"], call.attributes["block_size"]
-    return _is_int8(call) and ("B" in call.fed or (bits == 2 and size not in {32, 64, 128}))  # noqa: PLR2004 - of bits
 
 
 _EYE, _LINE = tensor("float32", np.eye(16)), np.arange(16)[None, None]
@@ -196,7 +183,7 @@ DIFFERS = (
         None,
         "8 bits take whole zero points only, and no g_idx.",
         "Allowed.",
-        lambda c: c.attributes["bits"] == 8 and (not _whole(c) or "g_idx" in c.inputs),  # noqa: PLR2004 - of bits
+        lambda c: c.attributes["bits"] == 8 and (not has_whole_zeros(c) or "g_idx" in c.inputs),  # noqa: PLR2004 - of bits
     ),
     _theirs(
         nbits_call("2 bits, a block of 512", _EYE[:1], _LONG, 2),
@@ -209,7 +196,7 @@ DIFFERS = (
         tuple(range(-8, 8)),
         "With g_idx the packed zero points are not read: 8 is subtracted.",
         "The zero point of the block that g_idx names, an input that is deprecated.",
-        lambda c: "g_idx" in c.inputs and "zero_points" in c.inputs and _whole(c),
+        lambda c: "g_idx" in c.inputs and "zero_points" in c.inputs and has_whole_zeros(c),
     ),
     _theirs(
         nbits_call("g_idx and 2 bits", _EYE[:8, :8], _LINE % 4, 2, g_idx=_GROUPS[:8]),
@@ -222,15 +209,22 @@ DIFFERS = (
         (1,),
         "Activations stay floats if weights are fed, or have 2 bits and blocks of 16 or over 128.",
         "Level 4 permits int8, and leaves the rule open.",
-        _kept_float,
+        keeps_floats,
     ),
     *(
-        _theirs(_int8(f"{name} fed", fed=(name,)), (value,), why, "Inputs may be fed or constant.")
+        _theirs(
+            _int8(f"{name} fed", fed=(name,)),
+            (value,),
+            why,
+            "Inputs may be fed or constant.",
+            processor="with FMA",
+        )
         for name, value, why in (
             ("scales", 0, "At level 4, scales that are fed are taken for zeros."),
             ("zero_points", -7, "At level 4, zero points that are fed are not read."),
         )
     ),
+    *processors(),
 )
 
 
@@ -382,7 +376,7 @@ def matmul_nbits(
         refuse(NAME, "B", f"shape {B.shape}", f"{packed}, or 0 in place of any")
     check_shape(NAME, "bias", bias, (N,))
     rows = A.reshape(prod(A.shape[:-1]), K)
-    sums = np.zeros((len(rows), N), np.float32)
+    sums = np.zeros((len(rows), N), A.dtype)
     if B.size:
         check_shape(NAME, "scales", scales, (N, blocks), (N * blocks,))
         scales = scales.reshape(N, blocks)
@@ -393,7 +387,7 @@ def matmul_nbits(
             sums = block_matmul(activations, codes - zeros[..., None], steps, scales)
         else:
             of = _groups(g_idx, K, blocks, block_size)
-            q, z, s = codes.reshape(N, -1)[:, :K], zeros[:, of], scales[:, of]
+            q, z, s = codes.reshape(N, blocks * block_size)[:, :K], zeros[:, of], scales[:, of]
             w = multiply(q - z, s) if whole else multiply(q, s) - multiply(z, s)
             sums = float_matmul(rows, w.T)
     return cast(sums if bias is None else sums + bias, A.dtype).reshape(*A.shape[:-1], N)

@@ -181,12 +181,9 @@ def _pads(shape: Pool, attributes: Mapping[str, Any]) -> tuple[int, ...]:
 def _outputs(shape: Pool, *, hangs: bool) -> tuple[int, ...]:
     """Count the windows along each axis; where one ``hangs`` over, it begins before the end."""
     counts = []
+    ends = shape.pads[len(shape.size) :]
     for axis, size in enumerate(shape.size):
-        begin, end, stride = (
-            shape.pads[axis],
-            shape.pads[axis - len(shape.size)],
-            shape.strides[axis],
-        )
+        begin, end, stride = shape.pads[axis], ends[axis], shape.strides[axis]
         steps = size + begin + end - shape.reach[axis]
         count = (-(-steps // stride) if hangs else steps // stride) + 1
         if count < 0:

@@ -18,9 +18,10 @@ from qdqdoc.formula import Formula
 from qdqdoc.numerics.attention import added_to_scores, attend, late_keys
 from qdqdoc.numerics.formats import Array, tensor, type_name
 from qdqdoc.numerics.products import Overflow, accumulate, integer_matmul
-from qdqdoc.numerics.rounding import cast, f32, multiply, subtract32
+from qdqdoc.numerics.rounding import cast, multiply, subtract32
 from qdqdoc.registry import REQUIRED, UNWRITTEN, Bound, Call, Differs, Element, Version, operator
 from qdqdoc.registry import attention as shared
+from qdqdoc.registry.saturation import attention_adds_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +111,7 @@ OUTPUT = Formula(
 
 def vectors() -> Iterator[Call]:
     """Yield each corner: types, parameters of columns, masks, causality, the past, scales."""
+    yield shared.zeros_call("codes of 0")
     for x, w in product(("uint8", "int8"), repeat=2):
         yield shared.attention_call(f"{x} by {w}", x=x, w=w)
     plain = shared.attention_call("plain", size=3)
@@ -231,7 +233,7 @@ def element_of_present(call: Call, index: tuple[int, ...]) -> Element:
 DIFFERS = (
     Differs(
         "onnxruntime",
-        shared.attention_call("no sequence", batch=0),
+        shared.zeros_call("no sequence", batch=0),
         None,
         "A batch of none divides by zero and kills the process.",
         "Silent.",
@@ -239,12 +241,13 @@ DIFFERS = (
     ),
     Differs(
         "onnxruntime",
-        shared.attention_call("nothing to sum", inner=0),
+        shared.zeros_call("nothing to sum", inner=0),
         UNWRITTEN,
         "With nothing to sum, the projection is memory that was never written.",
         "A sum of nothing is 0; queries, keys and values are the bias.",
         lambda call: call.inputs["input"].shape[2] == 0,
     ),
+    *attention_adds_pairs(),
 )
 _ZERO = np.zeros((), np.int32)
 BOUND = Bound(
@@ -382,16 +385,16 @@ def qattention(
     codes = subtract32(input, _ZERO if input_zero_point is None else input_zero_point)
     weights = subtract32(weight, _ZERO if weight_zero_point is None else weight_zero_point)
     accumulator = accumulate(integer_matmul(codes, weights), overflow)
-    projected = multiply(accumulator, multiply(input_scale, weight_scale)) + f32(bias)
+    projected = multiply(accumulator, multiply(input_scale, weight_scale)) + bias
     split = projected.reshape(batch, length, 3, num_heads, size)
     query, *new = np.moveaxis(split, (2, 3), (0, 2))
     if past is None:
         past = np.zeros((2, batch, num_heads, 0, size), bias.dtype)
-    keys, values = present = np.concatenate([f32(past), new], axis=3)
+    keys, values = present = np.concatenate([past, new], axis=3)
     kept = shared.kept_keys(NAME, mask_index, batch, length, keys.shape[2])
     late = late_keys(length, keys.shape[2]) & (unidirectional == 1)
     filter_value = FILTER if mask_filter_value is None else mask_filter_value
     added = added_to_scores(kept, late, filter_value)[:, None]
-    output = attend(query, keys, values, added, scale).swapaxes(1, 2)
+    output = attend(query, keys, values, added, scale).transpose(0, 2, 1, 3)
     output = output.reshape(batch, length, num_heads * size)
     return cast(output, bias.dtype), cast(present, bias.dtype)

@@ -1,7 +1,7 @@
 """Look up quantized embeddings of words, positions and segments, add them and normalize each row.
 
-The tables hold codes of one scale each. Everything after the look-up is float32, an operation at
-a time, with sums from the first entry of a row to the last.
+Tables hold codes of one scale each. All else is float32, an operation at a time, and sums run
+from the first entry of a row to the last.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qdqdoc.numerics.sums import sum_in_order
 from qdqdoc.registry import Call, Element, Version, operator, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 NAME = "QEmbedLayerNormalization"
 INT8 = ("int8", "uint8")
@@ -29,10 +29,8 @@ ROWS = (7, 6, 3)
 """Rows of the embeddings in vectors."""
 
 SEGMENTS = (
-    "segment_ids",
-    "segment_embedding",
-    "segment_embedding_scale",
-    "segment_embedding_zero_point",
+    *("segment_ids", "segment_embedding"),
+    *("segment_embedding_scale", "segment_embedding_zero_point"),
 )
 """Inputs that come together or not at all."""
 
@@ -103,22 +101,22 @@ def vectors() -> Iterator[Call]:
         for zero in (*integer_range(kind), 3):
             yield _call(f"{kind}, zero points {zero}", (3, 4, 8), kind, zero=zero)
     for seed in (1, 2, 3):
-        yield _call(f"random tables {seed}", (4, 5, 19), "int8", seed=seed)
+        yield _call(f"tables {seed}", (4, 5, 19), "int8", seed=seed)
     yield _call("one entry a row", (2, 3, 1))
     yield _call("epsilon as large as the variance", (2, 3, 5), epsilon=0.3)
     plain = _call("no epsilon", (2, 3, 5), epsilon=0.0)
     yield plain
-    level = {k: np.zeros_like(plain.inputs[k]) for k in EMBEDDINGS}
-    yield replace(plain, name="no variance", inputs={**plain.inputs, **level}, attributes={})
-    yield replace(plain, name="no variance, no epsilon", inputs={**plain.inputs, **level})
+    level = {**plain.inputs, **{k: np.zeros_like(plain.inputs[k]) for k in EMBEDDINGS}}
+    yield replace(plain, name="no variance", inputs=level, attributes={})
+    yield replace(plain, name="no variance, no epsilon", inputs=level)
     without = {k: v for k, v in plain.inputs.items() if k not in SEGMENTS}
     yield replace(plain, name="no segments", inputs=without)
     bare = {k: v for k, v in without.items() if k != "mask"}
     yield replace(plain, name="neither segments nor mask", inputs=bare)
     masks = tensor("int32", [[1, 0, 1], [2, 1, -1]])
     yield replace(plain, name="a mask with gaps", inputs={**plain.inputs, "mask": masks})
-    ones = {k: v.reshape(1) if v.ndim == 0 else v for k, v in plain.inputs.items()}
-    yield replace(plain, name="scales and zero points as vectors of one", inputs=ones)
+    ones = {k: np.atleast_1d(v) for k, v in plain.inputs.items()}
+    yield replace(plain, name="parameters as vectors of one", inputs=ones)
     yield _call("an empty batch", (0, 3, 5))
     yield _call("empty sequences", (2, 0, 5))
 
@@ -132,22 +130,24 @@ def _call(
     seed: int = 0,
     epsilon: float = LEAST,
 ) -> Call:
-    """Make a call with random tables; ``shape`` is batch, sequence, entries of a row."""
-    rng = np.random.default_rng((seed, *shape))
-    batch, sequence, width = shape
+    """Make a call with scattered codes; ``shape`` is batch, sequence, entries of a row."""
+    *ids, width = shape
     low, high = integer_range(kind)
     shapes = (*((rows, width) for rows in ROWS), (width,), (width,))
-    inputs: dict[str, Array] = {
-        name: tensor(kind, rng.integers(low, high + 1, of))
-        for name, of in zip(TABLES, shapes, strict=True)
-    }
-    for place, name_of in enumerate(TABLES):
-        stem = name_of.removesuffix("_quant")
-        inputs[f"{stem}_scale"] = tensor("float32", rng.uniform(0.003, 0.2))
+    inputs: dict[str, Array] = {}
+    for place, (table, of) in enumerate(zip(TABLES, shapes, strict=True)):
+        stem = table.removesuffix("_quant")
+        inputs[table] = tensor(kind, low + _scattered(of, high - low + 1, seed + place))
+        inputs[f"{stem}_scale"] = tensor("float32", 0.2 / (3 + (seed + 1) * (place + 1)))
         inputs[f"{stem}_zero_point"] = tensor(kind, zero - place if zero > low + 4 else zero)
-    for ids, rows in (("input_ids", ROWS[0]), ("segment_ids", ROWS[2]), ("mask", 2)):
-        inputs[ids] = tensor("int32", rng.integers(0, rows, (batch, sequence)))
+    for name_of, rows in (("input_ids", ROWS[0]), ("segment_ids", ROWS[2]), ("mask", 2)):
+        inputs[name_of] = tensor("int32", _scattered(ids, rows, seed))
     return Call(name=name, inputs=inputs, attributes={"epsilon": epsilon})
+
+
+def _scattered(shape: Sequence[int], count: int, seed: int) -> Array:
+    """Scatter whole numbers below a count."""
+    return (np.arange(np.prod(shape)) ** 2 * 61 + seed * 7).reshape(shape) % 257 % count
 
 
 def normalized(call: Call, index: tuple[int, ...]) -> Element:
@@ -191,19 +191,19 @@ def rejects() -> Iterator[Call]:
         found = f"{name} of shape {value.shape}"
         yield replace(plain, name=found, inputs={**plain.inputs, name: value})
     for name in TABLES:
-        deep = plain.inputs[name][None]
-        yield replace(plain, name=f"{name} with a batch", inputs={**plain.inputs, name: deep})
+        inputs = {**plain.inputs, name: plain.inputs[name][None]}
+        yield replace(plain, name=f"{name} with a batch", inputs=inputs)
     for name, rows in (("input_ids", ROWS[0]), ("segment_ids", ROWS[2])):
         for outside in (-1, rows):
-            moved = np.where(np.eye(2, 3, dtype=bool), np.int32(outside), ids * 0)
+            moved = np.where(np.arange(6).reshape(2, 3) // 5, np.int32(outside), ids * 0)
             yield replace(plain, name=f"{name} {outside}", inputs={**plain.inputs, name: moved})
     for name in SEGMENTS:
         some = {k: v for k, v in plain.inputs.items() if k != name}
         yield replace(plain, name=f"no {name}", inputs=some)
     yield _call("a sequence longer than the positions", (1, ROWS[1] + 1, 5))
     yield _call("rows without an entry", (2, 3, 0))
-    yield _call("a negative epsilon", (2, 3, 5), epsilon=-1e-12)
-    yield _call("an epsilon that is no number", (2, 3, 5), epsilon=float("nan"))
+    for epsilon in (-1e-12, float("nan")):
+        yield _call(f"epsilon {epsilon}", (2, 3, 5), epsilon=epsilon)
 
 
 def _check(held: Mapping[str, Array], epsilon: float) -> None:
@@ -218,8 +218,7 @@ def _check(held: Mapping[str, Array], epsilon: float) -> None:
     _check_shapes(held, ids, table)
     positions = held[TABLES[1]].shape[0]
     if ids.shape[1] > positions:
-        allowed = f"at most {positions}, the rows of {TABLES[1]}"
-        refuse(NAME, "input_ids", f"a sequence of {ids.shape[1]}", allowed)
+        refuse(NAME, "input_ids", f"{ids.shape[1]} positions", f"at most {positions}")
     _check_range("input_ids", ids, table)
     if not missing:
         _check_range("segment_ids", held["segment_ids"], held[TABLES[2]])
@@ -253,7 +252,7 @@ def _real(held: Mapping[str, Array], table: str) -> Array:
 
 def _mean(values: Array) -> Array:
     """Sum each row in order and divide by the number of its entries."""
-    return divide(sum_in_order(values), f32(values.shape[-1]), np.float32)[..., None]
+    return divide(sum_in_order(values), np.asarray(values.shape[-1]), np.float32)[..., None]
 
 
 @operator(
@@ -308,13 +307,11 @@ def qembed_layer_normalization(
     mask
         Shaped as ``input_ids``; 1 counts. Optional; it does not change ``layernorm_out``.
     word_embedding_scale, position_embedding_scale, segment_embedding_scale
-        Scales of the embeddings, one value each.
+        Scales, one value each, as are the next two.
     gamma_scale, beta_scale
-        One value each.
     word_embedding_zero_point, position_embedding_zero_point, segment_embedding_zero_point
-        One value each, of the type of the codes, which all five tables share.
+        Zero points, one value each, of the type of the codes, which all five tables share.
     gamma_zero_point, beta_zero_point
-        One value each.
     epsilon
         Added to the variance.
 
@@ -388,16 +385,14 @@ def qembed_layer_normalization(
         *(word_embedding_zero_point, position_embedding_zero_point),
         *(segment_embedding_zero_point, gamma_zero_point, beta_zero_point),
     )
-    named = zip(V1.inputs, given, strict=True)
-    held = {name: value for name, value in named if value is not None}
+    held = {k: v for k, v in zip(V1.inputs, given, strict=True) if v is not None}
     _check(held, epsilon)
-    positions = input_ids.shape[1]
     x = _real(held, "word_embedding_quant")[input_ids]
-    x = x + _real(held, "position_embedding_quant")[:positions]
+    x = x + _real(held, "position_embedding_quant")[: input_ids.shape[1]]
     if segment_ids is not None:
         x = x + _real(held, "segment_embedding")[segment_ids]
     away = x - _mean(x)
     deviation = np.sqrt(_mean(multiply(away, away)) + f32(epsilon))
     scaled = multiply(divide(away, deviation, np.float32), _real(held, "gamma_quant"))
-    ones = np.zeros((len(input_ids), 0)) if mask is None else mask == 1
+    ones = (np.zeros_like(input_ids) if mask is None else mask) == 1
     return scaled + _real(held, "beta_quant"), ones.sum(axis=1, dtype=np.int32)

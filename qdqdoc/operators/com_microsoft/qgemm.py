@@ -26,6 +26,7 @@ from qdqdoc.registry.matrices import (
     place,
     random_codes,
 )
+from qdqdoc.registry.saturation import PAIR, adds_pairs
 from qdqdoc.registry.ties import every_code, products
 
 if TYPE_CHECKING:
@@ -261,6 +262,7 @@ DIFFERS = (
         "Silent; a sum of nothing is 0.",
         lambda call: min(call.inputs["A"].shape) == 0 < call.inputs["B"].shape[-1],
     ),
+    adds_pairs(_call("a pair of products", *PAIR, "uint8"), 108),
 )
 
 

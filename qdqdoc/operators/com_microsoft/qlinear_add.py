@@ -202,13 +202,18 @@ def _leaves_int32(call: Call) -> Array:
 
 
 def _rounds_products(call: Call) -> Array:
-    """Mask what either order of plain products and sums brings to another code."""
+    """Mask what plain products and sums bring to another code, in the order that SSE adds them.
+
+    ``A`` is added first, unless along that axis ``A`` is longer than one and ``B`` is not.
+    """
     a, b, constant = _terms(call, np.float32)
     ours = qlinear_add(**call.inputs)
+    shapes = call.inputs["A"].shape, call.inputs["B"].shape
+    if _runs(*shapes) and not _runs(*shapes[::-1]):
+        a, b = b, a
     with np.errstate(all="ignore"):
-        sums = (constant + a) + b, (constant + b) + a
-    either = [round_to_grid(v, np.zeros((), ours.dtype), ours.dtype) != ours for v in sums]
-    return np.asarray(either[0] | either[1])
+        total = (constant + a) + b
+    return np.asarray(round_to_grid(total, np.zeros((), ours.dtype), ours.dtype) != ours)
 
 
 _PAIR = tensor("uint8", [1, 2]), tensor("uint8", [0, 0])

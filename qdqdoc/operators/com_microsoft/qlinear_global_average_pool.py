@@ -70,6 +70,7 @@ def vectors() -> Iterator[Call]:
     yield make("channels last", np.moveaxis(x, 1, -1), channels_last=1)
     yield make("one spatial axis", x[:, :, 0])
     yield make("four spatial axes", x.reshape(2, 3, 2, 1, 5, 1))
+    yield make("one position", x[:, :, :1, :1])
     yield make("an empty batch", x[:0])
     yield make("no channels", x[:, :0])
     yield as_vectors(make("", x))
@@ -203,6 +204,12 @@ def qlinear_global_average_pool(
 
     >>> qlinear_global_average_pool(x, one, np.uint8(1), one, np.uint8(0), channels_last=1)
     array([[[85, 86]]], dtype=uint8)
+
+    An image may be so large that the sum of its codes just fits into int32:
+
+    >>> large = np.broadcast_to(np.uint8(255), (1, 1, 2**23))
+    >>> qlinear_global_average_pool(large, one, np.uint8(0), one, np.uint8(0))
+    array([[[255]]], dtype=uint8)
     """
     one_value(
         NAME,

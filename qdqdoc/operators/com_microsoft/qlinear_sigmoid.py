@@ -125,6 +125,7 @@ def vectors() -> Iterator[Call]:
             yield _call(f"{kind}, y_scale {s_y}", x[1::51], (0.1, s_y), (low + 1, low + 2))
     for code, s_x, s_y in DECIDING:
         yield _call(f"a tie in one order, {code}", tensor("uint8", code), (s_x, s_y), (0, 0))
+    yield _call("a sum above one", tensor("uint8", 1), (17.934595, 0.4), (0, 0))
     yield _call("a sum below zero", every_code("uint8"), (-0.21150056, 1.0928961e-11), (0, 200))
     plain = _call("", every_code("uint8")[:24].reshape(2, 3, 4), (0.5, 0.005), (9, 4))
     yield as_vectors(plain)

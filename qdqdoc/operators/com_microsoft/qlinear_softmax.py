@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.elementary import exp, log
 from qdqdoc.numerics.formats import DTYPES, Array, integer_range, largest_finite, tensor, type_name
-from qdqdoc.numerics.rounding import divide, f32, round_to_grid, subtract32
+from qdqdoc.numerics.rounding import divide, round_to_grid, subtract32
 from qdqdoc.numerics.sums import sum_in_order
 from qdqdoc.registry import REQUIRED, Call, Element, Version, operator, refuse
 from qdqdoc.registry.grids import as_vectors, grid_call, several_values, without
@@ -67,8 +68,19 @@ SHARES = Formula(
     name="shares",
 )
 
-# A row, scale of x, scale of y: searched so that orders of roundings differ.
-DECIDING: tuple[tuple[tuple[int, ...], float, float], ...] = ()
+# Codes that begin a row of so many, scale of x, scale of y: searched so that orders of roundings
+# differ. Shares of long rows are small, so it takes fine scales to see their last places.
+DECIDING = (
+    ((0,), 1, 0.1, 0.33333334),
+    ((255, 255), 3, 0.2, 0.0019646364),
+    ((255, 99), 2, 0.0387975, 1.1043135e-05),
+    ((102, 151, 190, 6), 4, 0.11435144, 5.3683954e-07),
+    ((102, 151, 190, 6), 4, 0.11435144, 1.9600886e-06),
+    ((102, 151, 190, 6), 4, 0.11435144, 5.170786e-07),
+    ((184, 55, 145, 32), 4, 0.1166918, 1.1480458e-07),
+    ((255, 127), 61, 0.083611995, 7.891875e-07),
+    ((255, 188), 430, 0.107535906, 5.283848e-06),
+)
 
 _call = partial(grid_call, tuple(V1.inputs), opset=PER_AXIS)
 
@@ -77,8 +89,7 @@ def vectors() -> Iterator[Call]:
     """Yield each corner: ties, both rails, flat and steep rows, both meanings of axis."""
     for kind in V1.types["T"]:
         low, high = integer_range(DTYPES[kind])
-        rng = np.random.default_rng(high)
-        x = rng.integers(low, high, (6, 12), DTYPES[kind], endpoint=True)
+        x = tensor(kind, np.arange(72).reshape(6, 12) ** 3 % 256 + low)
         x[0], x[1, :3], x[2, 4:] = high, high, low
         for scales in ((0.05, 1 / 256), (1, 1 / 255), (0.004, 0.003), (0.05, 1e-4)):
             for zero in (low, low + 41, high):
@@ -88,10 +99,11 @@ def vectors() -> Iterator[Call]:
         for s_y in (2, 0.6, 0.34, 1e-39):
             yield _call(f"{kind}, y_scale {s_y}", x, (0.05, s_y), (3, low + 2))
         equal = np.full((2, 4), high, x.dtype)
-        for zero in (low, low + 1):
-            yield _call(f"{kind}, ties, zero point {zero}", equal, (0.1, 1 / 10), (3, zero))
-    for row, s_x, s_y in DECIDING:
-        yield _call(f"a tie in one order, {row}", tensor("uint8", row), (s_x, s_y), (0, 0))
+        for zero, s_y in product((low, low + 1), (0.1, 0.07)):
+            yield _call(f"{kind}, ties, zero point {zero}, {s_y}", equal, (0.1, s_y), (3, zero))
+    for codes, n, s_x, s_y in DECIDING:
+        row = tensor("uint8", [*codes, *[0] * (n - len(codes))])
+        yield _call(f"a tie in one order, {codes}, y_scale {s_y}", row, (s_x, s_y), (0, 0))
     rng = np.random.default_rng(17)
     yield from _layout_vectors(rng.integers(-128, 128, (2, 3, 4, 5), np.int8))
 
@@ -120,7 +132,8 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
         row = x[index[:axis]].reshape(-1)
         position = int(np.ravel_multi_index(index[axis:], x.shape[axis:]))
     else:
-        row, position = x[(*index[:axis], slice(None), *index[axis + 1 :])], index[axis]
+        row = np.moveaxis(x, axis, -1)[index[:axis] + index[axis + 1 :]]
+        position = index[axis]
     values = {
         "x": row,
         "j": position,
@@ -215,13 +228,15 @@ def qlinear_softmax(
 
     Examples
     --------
-    Four equal shares of ten steps are ties; they go to the even neighbour, then the zero point is
-    added:
+    Four equal shares of ten steps, or of fourteen, are ties; they go to the even neighbour, then
+    the zero point is added:
 
     >>> import numpy as np
     >>> x, s_x, tenth = np.uint8([[9, 9, 9, 9]]), np.float32(0.1), np.float32(0.1)
     >>> qlinear_softmax(x, s_x, None, tenth, np.uint8(1), opset=13)
     array([[3, 3, 3, 3]], dtype=uint8)
+    >>> qlinear_softmax(x, s_x, None, np.float32(0.07), np.uint8(1), opset=13)
+    array([[5, 5, 5, 5]], dtype=uint8)
 
     The reciprocal of the scale is rounded down: 1 / 0.3 counts as 3 steps, 1 / 2 as none:
 
@@ -264,7 +279,8 @@ def qlinear_softmax(
     if not X.size:
         return X
     if opset < PER_AXIS:
-        rows = X.reshape(int(np.prod(X.shape[: axis % X.ndim])), -1)
+        count = int(np.prod(X.shape[: axis % X.ndim]))
+        rows = X.reshape(count, X.size // count)
         return _rows(rows, X_scale, y_scale, y_zero_point).reshape(X.shape)
     rows = np.moveaxis(X, axis, -1)
     return np.moveaxis(_rows(rows, X_scale, y_scale, y_zero_point), -1, axis)
@@ -274,19 +290,17 @@ def _rows(x: Array, x_scale: Array, y_scale: Array, y_zero_point: Array) -> Arra
     """Take codes to codes along the last axis."""
     weights = _weights(x, x_scale)
     # The reciprocal is positive: its whole part is what rounding down leaves of it.
-    _, steps = np.modf(divide(f32(1), y_scale, np.float32))
+    _, steps = np.modf(divide(np.asarray(1), y_scale, np.float32))
     products = weights.astype(np.float64) * steps
     quotients = divide(products, sum_in_order(weights)[..., None], np.float64)
-    # float32 would round what is near a tie onto it; whole part and side of the tie are enough.
-    part, whole = np.modf(quotients)
-    return round_to_grid(whole + (2 + np.sign(part - 0.5)) / 4, y_zero_point, x.dtype)
+    return round_to_grid(quotients, y_zero_point, x.dtype)
 
 
 def _weights(x: Array, x_scale: Array) -> Array:
     """Exponentiate codes less the largest of their row; sums of weights stay within float32."""
-    largest = f32(largest_finite(np.float32))
-    room = log(divide(largest, np.asarray(x.shape[-1:]), np.float32)).astype(np.float64) - 5
+    largest, length = np.asarray(largest_finite(np.float32)), np.asarray(x.shape[-1])
+    room = log(divide(largest, length, np.float32)) - 5
     shift = divide(room, x_scale, np.float64)
     # One for each distance that two codes can have, as in a table of 256 entries.
-    table = exp((shift - np.arange(256)) * x_scale.astype(np.float64))
+    table = exp((shift - np.arange(256)) * x_scale)
     return np.asarray(table[subtract32(x.max(axis=-1, keepdims=True), x)])

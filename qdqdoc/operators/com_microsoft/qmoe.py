@@ -6,6 +6,7 @@ products have no order in the specification: here each is taken exactly and roun
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,7 @@ V1 = Version(
         "swiglu_fusion": 0,
         "swiglu_limit": None,
         "swiglu_limit_after_activation": 0,
-        "normalize_routing_weights": 0,
-        "use_sparse_mixer": 0,
+        **dict.fromkeys(("normalize_routing_weights", "use_sparse_mixer"), 0),
         "expert_weight_bits": 4,
         **{f"fc{n}_expert_weight_bits": None for n in (1, 2, 3)},
         "block_size": None,
@@ -78,7 +78,7 @@ d[e] = f32(sum(h[e * w + j] * f32((c_2[e, j] - z_2[e, j]) * s_2[e, j]) for j in 
 y = T(sum_f32(f32(p[e] * f32(d[e] + b_2[e])) for e in E))
 """
 ACTIVATIONS = {
-    "relu": "h[j] = max(u[j], 0)",
+    "relu": "h[j] = u[j] if u[j] > 0 else 0",
     "gelu": """
 q[j] = f32(u[j] + f32(f32(0.044715) * f32(f32(u[j] * u[j]) * u[j])))
 h[j] = f32(u[j] * f32(1 / f32(1 + f32(exp(-f32(f32(1.5957691216) * q[j]))))))
@@ -127,6 +127,7 @@ RULES = {
 
 def vectors() -> Iterator[Call]:
     """Yield each corner: activations, widths, routing, blocks, zero points, biases, types."""
+    yield calls.single("one value", [3])
     small = partial(calls.expert_call, sizes=(8, 4, 4, 4))
     for kind in RULES:
         common = partial(small, activation_type=kind)
@@ -151,17 +152,16 @@ def vectors() -> Iterator[Call]:
     yield small("odd sizes", sizes=(3, 5, 3, 4), bits=(8, 8))
     yield small("no tokens", sizes=(0, 8, 4, 4))
     plain = small("plain")
-    yield calls.changed(
-        plain, "three dimensions", {"input": plain.inputs["input"].reshape(2, 4, 4)}
-    )
+    yield replace(plain, name="codes of 4 bits by default", attributes={"k": 2})
+    x = plain.inputs["input"].reshape(4, 2, 4)
+    yield calls.changed(plain, "three dimensions", {"input": x})
     yield small("bfloat16", kind="bfloat16")
 
 
 def ties() -> Iterator[Call]:
     """Yield larger calls: long rows, many experts, blocks."""
-    large = partial(calls.expert_call, sizes=(60, 32, 16, 8))
     for number, kind in enumerate(RULES):
-        make = partial(large, activation_type=kind, seed=number)
+        make = partial(calls.expert_call, sizes=(60, 32, 16, 8), activation_type=kind, seed=number)
         yield make(f"larger, {kind}", k=3)
         yield make(f"larger with blocks, {kind}", block_size=16)
 
@@ -174,31 +174,33 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
     return Element(formula=formula, values=values, sets=sets, types=types)
 
 
-_here = partial(Differs, "onnxruntime")
+_GATED = {"activation_type": "swiglu", "expert_weight_bits": 8}
+_NOT_FUSED = replace(calls.single("not fused", [1], "swiglu"), attributes=_GATED)
+_here, _fused = (partial(Differs, "onnxruntime", processor=name) for name in ("", "with FMA"))
 DIFFERS = (
     _here(
-        calls.expert_call("gates first", activation_type="swiglu", swiglu_fusion=2),
+        calls.single("gates first", [1], "swiglu", swiglu_fusion=2),
         None,
         "Gates that stand before all linear parts are refused.",
         "swiglu_fusion 2 has gates and linear parts one after the other.",
         lambda call: call.attributes.get("swiglu_fusion") == FUSED_APART,
     ),
     _here(
-        calls.expert_call("codes of 4 and 8 bits", bits=(4, 8)),
+        calls.identities("codes of 4 and 8 bits", 4, second=8),
         None,
         "Projections with codes of different widths are refused.",
         "Each projection may have a width of its own.",
         lambda call: call.attributes.get("fc2_expert_weight_bits") is not None,
     ),
     _here(
-        calls.expert_call("bfloat16", kind="bfloat16"),
+        calls.single("bfloat16", [1], "relu", "bfloat16"),
         None,
         "bfloat16 is registered, and refused when the model is loaded.",
         "All three float types are allowed.",
         lambda call: type_name(call.inputs["input"].dtype) == "bfloat16",
     ),
     *(
-        _here(
+        _fused(
             calls.identities(f"{bits} bits, level {level}", bits, accuracy_level=level),
             (127, 1, *[0] * 14),
             "Blocks in constant weights: activations are rounded to 8 bits, too.",
@@ -207,7 +209,7 @@ DIFFERS = (
         )
         for bits, level in ((8, 0), (4, 4))
     ),
-    _here(
+    _fused(
         calls.identities("2 bits, 128 rows", 2, 126.25, inner=128),
         (126.5, 0.5, *[0] * 30),
         "Sums of 2-bit weights come from tables of sums rounded to 8 bits.",
@@ -239,7 +241,7 @@ def _projection(
     """Return the function that takes (expert, rows) through its weights and bias."""
     scales = shared.check_projection(NAME, name, tensors, shape, bits=bits, block_size=block_size)
     weights = expert_weights(tensors[0], scales, tensors[2], bits=bits)
-    bias = np.zeros(shape[:2], np.float32) if tensors[3] is None else f32(tensors[3])
+    bias = np.zeros(shape[:2], scales.dtype) if tensors[3] is None else tensors[3]
     return lambda expert, rows: float_matmul(rows, weights[expert].T) + bias[expert]
 
 
@@ -253,7 +255,7 @@ def _projection(
     element=element,
     differs=DIFFERS,
     bounds=(BOUND,),
-    rejects=calls.forbidden,
+    rejects=lambda: iter((*calls.forbidden(), _NOT_FUSED)),
     ties=ties,
 )
 def qmoe(
@@ -353,11 +355,10 @@ def qmoe(
     >>> both = {"k": 2, "expert_weight_bits": 8, "activation_type": "identity"}
     >>> qmoe(x, logits, *weights, **both).ravel()
     array([5.99889, 2.5    ], dtype=float32)
-    >>> given = np.float32([[1, 3], [0, 0]])
-    >>> qmoe(x, logits, *weights, **both, router_weights=given).ravel()
+    >>> both["router_weights"] = np.float32([[1, 3], [0, 0]])
+    >>> qmoe(x, logits, *weights, **both).ravel()
     array([-3.,  0.], dtype=float32)
-    >>> qmoe(x, logits, *weights, **both, router_weights=given,
-    ...      normalize_routing_weights=1).ravel()
+    >>> qmoe(x, logits, *weights, **both, normalize_routing_weights=1).ravel()
     array([-0.75,  0.  ], dtype=float32)
 
     Zero points and biases:
@@ -369,7 +370,7 @@ def qmoe(
     """
     third = fc3_experts_weights, fc3_scales, fc3_experts_bias, fc3_zero_points
     steps = fc1_global_scale, fc2_global_scale, fc1_act_scale, fc2_act_scale
-    unused = (*third, *steps, fc1_act_block_scale, fc2_act_block_scale)
+    unused = *third, *steps, fc1_act_block_scale, fc2_act_block_scale
     modes = (quant_type, use_sparse_mixer, swiglu_limit_after_activation, weights_prepacked)
     shared.check_modes(NAME, unused, (*modes, normalize_routing_weights, activation_type))
     limit = np.inf if swiglu_limit is None else swiglu_limit
@@ -392,8 +393,8 @@ def qmoe(
         numbers = activation_alpha, activation_beta, limit
         return second(number, swiglu(*gates(values, apart=fusion == FUSED_APART), *numbers))
 
-    logits, given = f32(router_probs), None if router_weights is None else f32(router_weights)
+    logits = f32(router_probs)
     chosen = select(logits, k)
-    counts = shares(logits, given, chosen, normalized=normalize_routing_weights == 1)
-    y = mix(f32(input).reshape(-1, hidden), chosen, counts, expert)
+    counts = shares(logits, router_weights, chosen, normalized=normalize_routing_weights == 1)
+    y = mix(f32(input).reshape(len(logits), hidden), chosen, counts, expert)
     return cast(y.reshape(input.shape), input.dtype)

@@ -1,0 +1,88 @@
+"""Level 4 of a product with blocks of weights: activations become int8 codes, if they do.
+
+Which calls those are by the specification, and on which of them onnxruntime goes its own way.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qdqdoc.numerics.formats import tensor
+from qdqdoc.numerics.rounding import divide
+from qdqdoc.registry.operator import Call, Differs
+from qdqdoc.registry.weights import nbits_call
+
+if TYPE_CHECKING:
+    from qdqdoc.numerics.formats import Array
+
+INT8_LEVEL = 4
+_TABLES = (32, 64, 128)
+"""Block sizes of 2-bit weights for which onnxruntime has a kernel with int8 activations."""
+
+
+def has_whole_zeros(call: Call) -> bool:
+    """Tell whether zero points are codes, or absent, and not floats."""
+    return call.inputs.get("zero_points", call.inputs["B"]).dtype == np.uint8
+
+
+def is_int8(call: Call) -> bool:
+    """Tell whether activations become int8 codes."""
+    level = call.attributes.get("accuracy_level", 0)
+    return level == INT8_LEVEL and has_whole_zeros(call) and "g_idx" not in call.inputs
+
+
+def keeps_floats(call: Call) -> bool:
+    """Tell whether they stay floats in onnxruntime all the same."""
+    bits, size = call.attributes["bits"], call.attributes["block_size"]
+    return is_int8(call) and ("B" in call.fed or (bits == 2 and size not in _TABLES))  # noqa: PLR2004 - of bits
+
+
+def overflows(call: Call) -> Array:
+    """Tell in which rows a block is so small that 127 divided by its largest value is infinite.
+
+    Its step, the largest value divided by 127, is not 0: then nothing would come of the codes.
+    """
+    A, size, N = call.inputs["A"], call.attributes["block_size"], call.attributes["N"]
+    rows = np.abs(A.reshape(prod(A.shape[:-1]), A.shape[-1]).astype(np.float64))
+    starts = range(0, rows.shape[1], size)
+    tiny = np.zeros((len(rows), 1), bool)
+    for start in starts if is_int8(call) else ():
+        largest = rows[:, start : start + size].max(1, keepdims=True)
+        infinite = np.isinf(divide(np.full((), 127.0), largest, np.float32))
+        tiny |= infinite & (divide(largest, np.full((), 127.0), np.float32) > 0)
+    return np.broadcast_to(tiny, (len(rows), N)).reshape(*A.shape[:-1], N)
+
+
+def processors() -> tuple[Differs, Differs]:
+    """Return the differences that only some processors have."""
+    call = partial(
+        nbits_call, codes=np.arange(16)[None, None], zeros=[[0]], scale=2.0**120, level=INT8_LEVEL
+    )
+    large, tiny = (
+        tensor("float32", [[a, b, *[0] * 14]]) for a, b in ((8, 1), (0, 127 * 2.0**-130))
+    )
+    text = "Level 4 permits int8, and leaves the rule open."
+    return (
+        Differs(
+            "onnxruntime",
+            call("level 4 without a kernel", large, scale=1),
+            (1,),
+            "There is no kernel for int8 activations: they stay floats.",
+            text,
+            is_int8,
+            "without FMA",
+        ),
+        Differs(
+            "onnxruntime",
+            call("a block far too small", tiny),
+            (-15,),
+            "Where 127 divided by a block's largest value is infinite, its codes are all -128.",
+            text,
+            overflows,
+            "saturating",
+        ),
+    )

@@ -26,6 +26,7 @@ def run(model: bytes, feeds: dict[str, Any], outputs: list[str] | None, level: s
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     while size := requests.read(8):
         request = pickle.loads(requests.read(*struct.unpack("<q", size)))  # noqa: S301 - our parent
+        answer: tuple[str, Any]
         try:
             answer = ("ran", run(*request))
         except Exception as error:  # noqa: BLE001 - each status of onnxruntime has its own class

@@ -19,7 +19,6 @@ from peers import (
     run_onnxruntime,
 )
 
-from qdqdoc.numerics.formats import Array
 from qdqdoc.operators import OPERATORS
 from qdqdoc.registry import SEEN_IN, UNWRITTEN, Call, Differs, Operator, pick
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Witness
+    from qdqdoc.numerics.formats import Array
 
 # Single-node cases that touch a quantized operator in the release that SEEN_IN names.
 CASES = 42

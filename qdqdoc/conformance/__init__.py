@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdqdoc import __version__
 from qdqdoc.conformance.cases import Case, cases
-from qdqdoc.conformance.parts import part, write_part
+from qdqdoc.conformance.parts import part, plain, write_part
 from qdqdoc.errors import QdqdocError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _write_case(root: Path, case: Case) -> dict[str, Any]:
         "opset": case.opset,
         "expect": "rejection" if case.rejection else "values",
         "contract": "qdq",
-        "attributes": dict(case.call.attributes),
+        "attributes": {name: plain(value) for name, value in case.call.attributes.items()},
         "inputs": [part(f"input_{k}", name, a) for k, (name, a) in enumerate(case.inputs)],
     }
     arrays = [array for _, array in case.inputs]

@@ -72,7 +72,10 @@ _DROPPED = {
 """Calls that are replaced by their first argument: a dropped clamp, cast or rounding."""
 
 
-_COMMUTE = {"multiply", "fma", "min", "max", "np.minimum", "np.maximum", "np.broadcast_shapes"}
+_COMMUTE = {
+    *("multiply", "fma", "requantize", "scaled", "packed_length", "min", "max", "np.minimum"),
+    *("np.maximum", "np.clip", "np.broadcast_shapes"),
+}
 """Calls whose first two arguments may change places: no error at all."""
 
 _ASSERTED = {"strict"}
@@ -105,9 +108,17 @@ def _walk(node: ast.AST, path: Path = ()) -> Iterator[tuple[Path, ast.AST]]:
                 continue
             if isinstance(child, ast.keyword) and child.arg in _ASSERTED:
                 continue
+            if _is_inferred(node, child):
+                continue
             step = (*path, (name, index))
             yield step, child
             yield from _walk(child, step)
+
+
+def _is_inferred(parent: ast.AST, child: ast.AST) -> bool:
+    """Tell whether a node is the -1 of a reshape: any negative number means the same."""
+    reshapes = isinstance(parent, ast.Call) and ast.unparse(parent.func).endswith("reshape")
+    return reshapes and ast.unparse(child) == "-1"
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -197,7 +208,8 @@ def _called(node: ast.Call) -> Iterator[ast.AST]:
         yield node.args[0]
     if isinstance(node.func, ast.Attribute) and node.func.attr in {"astype", "clip"}:
         yield node.func.value
-    if len(node.args) > 1 and plain and name not in {"refuse", *_COMMUTE}:
+    symmetric = name in {"refuse", *_COMMUTE} or name.endswith(".swapaxes")
+    if len(node.args) > 1 and plain and not symmetric:
         first, second, *rest = node.args
         if ast.unparse(first) != ast.unparse(second):
             yield ast.Call(node.func, [second, first, *rest], node.keywords)

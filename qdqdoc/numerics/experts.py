@@ -80,7 +80,7 @@ def activate(name: str, values: Array) -> Array:
     [-1.  0.  2.]
     """
     if name == "relu":
-        return np.where(values > 0, values, f32(0))
+        return np.where(values > 0, values, 0)
     if name == "gelu":
         cube = multiply(multiply(values, values), values)
         inner = values + multiply(cube, f32(0.044715))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +94,7 @@ def channels_back(y: Array, channels_last: int) -> Array:
 
 
 def pool(operator: str, size: Sequence[int], attributes: Mapping[str, Any]) -> Pool:
-    """Check the attributes of a pool over an image of ``size`` and fill in the defaults.
+    """Check the attributes of a pool over an image of ``size``, whose windows have no gaps.
 
     Raises
     ------
@@ -123,25 +122,25 @@ def pool(operator: str, size: Sequence[int], attributes: Mapping[str, Any]) -> P
         )
     kernel = per_axis(operator, "kernel_shape", attributes["kernel_shape"], rank)
     strides = per_axis(operator, "strides", attributes.get("strides"), rank)
-    dilations = per_axis(operator, "dilations", attributes.get("dilations"), rank)
     ceil_mode = attributes.get("ceil_mode", 0)
     flag(operator, "ceil_mode", ceil_mode)
-    reach = _reach(kernel, dilations)
-    pads = padding(operator, attributes, size, reach, strides)
-    if any(pad >= n for pad, n in zip(pads, chain(reach, reach), strict=True)):
-        refuse(operator, "pads", list(pads), f"less than the window along each axis, {list(reach)}")
+    pads = padding(operator, attributes, size, kernel, strides)
+    if any(pad >= n for pad, n in zip(pads, (*kernel, *kernel), strict=True)):
+        refuse(
+            operator, "pads", list(pads), f"less than the window along each axis, {list(kernel)}"
+        )
     outputs = []
     for axis in range(rank):
         begin, end = pads[axis], pads[rank + axis]
-        steps = size[axis] + begin + end - reach[axis]
+        steps = size[axis] + begin + end - kernel[axis]
         if steps < 0:
-            found = f"{steps + reach[axis]} padded positions along spatial axis {axis}"
-            refuse(operator, "X", found, f"at least {reach[axis]}")
+            found = f"{steps + kernel[axis]} padded positions along spatial axis {axis}"
+            refuse(operator, "X", found, f"at least {kernel[axis]}")
         count = -(-steps // strides[axis]) if ceil_mode else steps // strides[axis]
         # A window that begins behind the image would see padding alone.
         behind = ceil_mode and count * strides[axis] >= size[axis] + begin
         outputs.append(count if behind else count + 1)
-    return Pool(tuple(size), kernel, strides, dilations, pads, tuple(outputs))
+    return Pool(tuple(size), kernel, strides, (1,) * rank, pads, tuple(outputs))
 
 
 def _reach(kernel: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:

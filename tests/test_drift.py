@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from qdqdoc.drift.edits import edits
 from qdqdoc.drift.formulas import score as score_formulas
 from qdqdoc.drift.kernels import score as score_kernels
 from qdqdoc.drift.mutants import mutants
-from qdqdoc.drift.report import complaints, equivalents, kernel_rows
+from qdqdoc.drift.report import SCORE, complaints, digest, equivalents, kernel_rows
 from qdqdoc.operators import OPERATORS
 
 MODULE = "qdqdoc.operators.ai_onnx.dequantize_linear"
@@ -88,6 +90,23 @@ def test_what_nobody_notices_and_what_is_gone_are_errors() -> None:
     assert f"{MODULE}: listed as equivalent, but it is not alive: no such mutant" in said
     unnoticed = [line for line in said if "nobody notices" in line]
     assert unnoticed == [f"{MODULE}: nobody notices: {label}" for label in one.alive[:1]]
+
+
+def recorded() -> dict[str, Any]:
+    held: dict[str, Any] = json.loads(SCORE.read_text(encoding="utf-8"))
+    return held
+
+
+def test_the_recorded_score_is_not_older_than_the_sources() -> None:
+    assert recorded()["sources"] == digest(), "run `tox -e drift -- --write`"
+
+
+def test_every_recorded_mutant_is_noticed_or_listed() -> None:
+    held = recorded()
+    assert not complaints([*held["kernels"], *held["formulas"]])
+    assert len(held["formulas"]) == len(OPERATORS)
+    files = {entry.kernel.__module__ for entry in OPERATORS.values()}
+    assert files <= {row["module"] for row in held["kernels"]}
 
 
 @pytest.mark.parametrize("part", ["kernels", "formulas"])

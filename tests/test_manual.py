@@ -16,7 +16,9 @@ from qdqdoc.sphinxext.operator_pages import write_pages
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "source"
 OPERATOR_PAGES = SOURCE / "operators"
-PAGES = sorted(p for p in SOURCE.rglob("*.md") if p.parent != OPERATOR_PAGES or p.stem == "index")
+PAGES = sorted(
+    p for p in SOURCE.rglob("*.md") if OPERATOR_PAGES not in p.parents or p.stem == "index"
+)
 
 FENCE = re.compile(
     r"^(`{3,}|:{3,})\{(qdq-(?:exec|run)|math|toctree|glossary)\}.*?^\1$", re.MULTILINE | re.DOTALL
@@ -48,16 +50,19 @@ def test_adding_an_operator_adds_its_page(tmp_path: Path) -> None:
     (folder / "index.md").write_text("# Operators\n")
     (folder / "of_an_operator_that_is_gone.md").write_text("")
     write_pages(SimpleNamespace(srcdir=tmp_path))  # type: ignore[arg-type] # all that it uses
-    pages = {path.stem: path.read_text("utf-8") for path in folder.glob("*.md")}
+    pages = {
+        path.relative_to(folder).with_suffix("").as_posix(): path.read_text("utf-8")
+        for path in folder.rglob("*.md")
+    }
     assert len(pages) == len(OPERATORS) + 1
     gemm = "# QGemm (com.microsoft)\n\n```{qdq-operator} com.microsoft::QGemm\n```\n"
-    assert pages["com_microsoft_qgemm"] == gemm
+    assert pages["com_microsoft/qgemm"] == gemm
     assert pages["qlinear_conv"] == "# QLinearConv\n\n```{qdq-operator} QLinearConv\n```\n"
 
 
 def test_the_pages_of_operators_are_listed_whatever_they_are() -> None:
     index = (OPERATOR_PAGES / "index.md").read_text("utf-8")
-    assert "```{toctree}\n:maxdepth: 1\n:glob:\n\n*\n```" in index
+    assert "```{toctree}\n:maxdepth: 1\n:glob:\n\n*\ncom_microsoft/*\n```" in index
 
 
 def test_every_source_that_is_cited_is_in_the_bibliography() -> None:

@@ -32,16 +32,16 @@ def write_pages(app: Sphinx) -> None:
     if not (folder / INDEX).is_file():
         return
     wanted = {page_file(entry): page_text(entry) for entry in OPERATORS.values()}
-    for path in folder.glob("*.md"):
-        if path.name not in {INDEX, *wanted}:
+    for path in folder.rglob("*.md"):
+        if path.relative_to(folder).as_posix() not in {INDEX, *wanted}:
             path.unlink()
     for name, text in wanted.items():
         _write(folder / name, text)
 
 
 def page_file(operator: Operator) -> str:
-    """Return the file name of an operator's page."""
-    return operator_page(operator.domain, operator.name).rpartition("/")[2] + ".md"
+    """Return the path of an operator's page: in the folder of its domain, if that is not onnx's."""
+    return operator_page(operator.domain, operator.name).partition("/")[2] + ".md"
 
 
 def page_text(operator: Operator) -> str:
@@ -54,6 +54,7 @@ def _write(path: Path, text: str) -> None:
     """Leave a page that is right alone, so that it is not read again; several builds may run."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
+    path.parent.mkdir(exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".page-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)

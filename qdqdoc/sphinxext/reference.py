@@ -64,7 +64,7 @@ def operator_page(domain: str, op_type: str) -> str:
     entry = OPERATORS.get(("" if domain == "ai.onnx" else domain, op_type))
     if entry is None:
         return ""
-    place = f"{entry.domain.replace('.', '_')}_" if entry.domain else ""
+    place = f"{entry.domain.replace('.', '_')}/" if entry.domain else ""
     return f"operators/{place}{entry.kernel.__name__}"
 
 

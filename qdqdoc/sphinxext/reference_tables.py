@@ -62,7 +62,7 @@ def versions(operator: Operator) -> Table:
             rows.append((Code(name), kind + optional, _types(operator, name)))
     attributes = operator.attribute_names()
     rows += [(Code(name), "attribute", _attribute(operator, name)) for name in attributes]
-    return Table(columns=("name", "is", "opset: what it allows"), rows=tuple(rows))
+    return Table(columns=("name", "is", "since: what it allows"), rows=tuple(rows))
 
 
 def _types(operator: Operator, name: str) -> str:

@@ -9,7 +9,7 @@ from qdqdoc import witnesses
 from qdqdoc.operators import OPERATORS
 from qdqdoc.registry import PEERS
 from qdqdoc.sphinxext.reference_tables import difference_row
-from qdqdoc.tables import Code, Table
+from qdqdoc.tables import Code, Table, show
 
 if TYPE_CHECKING:
     from qdqdoc.registry import Operator, Version
@@ -99,12 +99,13 @@ def declared_by_runtime() -> list[str]:
 
 def differences() -> Table:
     """Return every registered difference, with our values computed here and now."""
-    columns = ("operator and peer", "call", "theirs", "ours", "why", "what the text says")
+    columns = ("operator and peer", "call", "theirs → ours", "why", "what the text says")
     rows = []
     for entry in _sorted():
         for found in entry.differs:
-            peer, *rest = difference_row(entry, found)
-            rows.append((f"{entry.full_name}: {peer}", *rest))
+            peer, call, theirs, ours, *words = difference_row(entry, found)
+            values = Code(f"{show(theirs)} → {show(ours)}")
+            rows.append((f"{entry.name}: {peer}", call, values, *words))
     return Table(columns=columns, rows=tuple(rows))
 
 

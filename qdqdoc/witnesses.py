@@ -121,6 +121,21 @@ def same_declaration(one: Version, other: Version) -> bool:
     return key(one) == key(other)
 
 
+def compared_declarations(operators: Iterable[Operator]) -> tuple[int, list[str]]:
+    """Compare every version of operators; return how many, and those that are not the same."""
+    count, different = 0, []
+    for operator in operators:
+        known = declared(operator.domain, operator.name)
+        count += len(known)
+        ours = {version.since: version for version in operator.versions}
+        different += [
+            f"{operator.full_name} {version.since}"
+            for version in known
+            if version.since not in ours or not same_declaration(ours[version.since], version)
+        ]
+    return count, different
+
+
 def _comparable(value: Any) -> Any:  # noqa: ANN401 - an attribute's default may be anything
     """Take no list for an empty one, and floats for those of 32 bits."""
     import numpy as np  # noqa: PLC0415 - only this needs it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from peers import kinds, run_onnx
@@ -38,6 +40,14 @@ def test_the_table_of_operators_has_a_row_for_each_version() -> None:
     assert len(rows) == sum(len(entry.versions) for entry in OPERATORS.values())
     old = [row for row in rows if row[:2] == rows[1][:2] and row[3] == "no"]
     assert old  # DequantizeLinear, which onnx's evaluator has not below opset 19
+
+
+def test_every_declaration_is_compared() -> None:
+    count, different = witnesses.compared_declarations(OPERATORS.values())
+    assert (count, different) == (sum(len(o.versions) for o in OPERATORS.values()), [])
+    entry = OPERATORS["", "QLinearMatMul"]
+    fewer = replace(entry, versions=entry.versions[:1])
+    assert witnesses.compared_declarations([fewer]) == (2, ["QLinearMatMul 21"])
 
 
 def test_every_difference_and_bound_has_a_row() -> None:

@@ -21,6 +21,7 @@ from qdqdoc.drift.report import (
     kernel_rows,
 )
 from qdqdoc.operators import OPERATORS
+from qdqdoc.witnesses import compared_declarations
 
 if TYPE_CHECKING:
     from qdqdoc.drift.formulas import FormulaScore
@@ -53,6 +54,10 @@ def main(arguments: list[str]) -> int:
         chosen = [entry.full_name for entry in entries]
         rows["formulas"] = formula_rows(formulas.score(chosen, tell), known["formulas"])
     said = complaints([*rows["kernels"], *rows["formulas"]])
+    count, different = compared_declarations(OPERATORS.values())
+    same = count - len(different)
+    sys.stdout.write(f"D7 {'versions that are declared so':<64}{count:>6}{same:>12}\n")
+    said += [f"{name}: is declared otherwise" for name in different]
     if not names:
         said += _compare({"sources": digest(), **rows}, write=write)
     sys.stdout.writelines(f"{line}\n" for line in said)

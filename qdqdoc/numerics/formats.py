@@ -63,7 +63,7 @@ def type_name(dtype: DTypeLike) -> str:
     ('int8', 'float8e5m2', 'complex64')
     """
     dtype = np.dtype(dtype)
-    return _NAMES.get(dtype, dtype.name)
+    return _NAMES.get(dtype) or dtype.name
 
 
 def type_of_number(number: int) -> str | None:

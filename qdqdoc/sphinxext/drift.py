@@ -6,7 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qdqdoc.drift.report import SCORE, equivalents
+from qdqdoc.operators import OPERATORS
 from qdqdoc.tables import Code, Table
+from qdqdoc.witnesses import compared_declarations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +46,13 @@ def _line(
     equal = sum(len(row["equivalent"]) for row in held)
     rest = _percent(noticed, total - equal)
     return (name, total, noticed, equal, _percent(noticed, total), rest)
+
+
+def declarations() -> Table:
+    """Compare the registry with what onnx and onnxruntime declare, here and now."""
+    count, different = compared_declarations(OPERATORS.values())
+    row = ("versions of operators", count, count - len(different))
+    return Table(columns=("compared", "declared", "the same here"), rows=(row,))
 
 
 def kernels() -> Table:

@@ -105,7 +105,8 @@ def differences() -> Table:
         for found in entry.differs:
             peer, call, theirs, ours, *words = difference_row(entry, found)
             values = Code(f"{show(theirs)} → {show(ours)}")
-            rows.append((f"{entry.name}: {peer}", call, values, *words))
+            domain = f" ({entry.domain})" if entry.domain else ""
+            rows.append((f"{entry.name}{domain}: {peer}", call, values, *words))
     return Table(columns=columns, rows=tuple(rows))
 
 

@@ -20,7 +20,7 @@ from qdqdoc.conformance import cases
 from qdqdoc.drift.formulas import score
 from qdqdoc.evaluator import reference_ops
 from qdqdoc.operators import OPERATORS
-from qdqdoc.registry.wrong import wrong_calls
+from qdqdoc.calls.wrong import wrong_calls
 from qdqdoc.sphinxext.operator_pages import page_text
 from qdqdoc.sphinxext.reference import page
 from qdqdoc.sphinxext.support import operators

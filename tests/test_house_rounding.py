@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "qdqdoc"
 ROUNDING_ROOMS = ("numerics/rounding.py", "formula/")
-SHOWING_ROOMS = ("annotate/", "facts/", "sphinxext/")
+SHOWING_ROOMS = ("annotate/", "calls/", "facts/", "sphinxext/")
 
 FUNCTIONS = {"rint", "round", "around", "round_", "clip", "floor", "ceil", "trunc", "fix"}
 MODULES = {"np", "numpy", "math"}

@@ -9,8 +9,8 @@ import pytest
 from test_witness_formula import compare as compare_with_formula
 from test_witness_onnxruntime import check
 
+from qdqdoc.calls.odd import odd_calls
 from qdqdoc.operators import OPERATORS
-from qdqdoc.registry.odd import odd_calls
 
 if TYPE_CHECKING:
     from conftest import Witness

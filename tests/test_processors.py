@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from peers import RefusedError, kinds, processor, readable, run_onnxruntime
 
+from qdqdoc.calls.level4 import is_int8, keeps_floats
+from qdqdoc.calls.saturation import pair_sums, saturates
 from qdqdoc.numerics import elementary
 from qdqdoc.numerics.rounding import divide, multiply, requantize, round_to_grid, wrap32
 from qdqdoc.operators import OPERATORS
 from qdqdoc.registry import Call
-from qdqdoc.registry.level4 import is_int8, keeps_floats
 from qdqdoc.registry.matrices import per_column, per_row
-from qdqdoc.registry.saturation import pair_sums, saturates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

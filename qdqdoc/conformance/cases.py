@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.wrong import wrong_calls
 from qdqdoc.operators import OPERATORS
 from qdqdoc.registry import OperatorError
-from qdqdoc.registry.wrong import wrong_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdqdoc import numerics, operators, registry
+from qdqdoc.calls.wrong import wrong_calls
 from qdqdoc.errors import QdqdocError
 from qdqdoc.numerics.formats import Array, type_name
 from qdqdoc.operators import OPERATORS
-from qdqdoc.registry.wrong import wrong_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

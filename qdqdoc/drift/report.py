@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent.parent
 EQUIVALENT = Path(__file__).parent / "equivalent"
 SCORE = Path(__file__).with_name("score.json")
-SOURCES = ("operators", "numerics", "registry", "formula", "drift")
+SOURCES = ("operators", "numerics", "registry", "calls", "formula", "drift")
 """Rooms that the score depends on."""
 
 Reasons = dict[str, dict[str, str]]

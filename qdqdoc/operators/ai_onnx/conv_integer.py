@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.formula import Formula
-from qdqdoc.numerics.formats import Array, tensor
-from qdqdoc.numerics.layout import pad, spread
-from qdqdoc.numerics.products import Overflow, accumulate, integer_conv
-from qdqdoc.numerics.rounding import subtract32
-from qdqdoc.registry import UNWRITTEN, Call, Differs, Element, Version, operator
-from qdqdoc.registry.convolution import check_per_filter, of_filter, summed
-from qdqdoc.registry.convolution_calls import (
+from qdqdoc.calls.convolution import (
     FILTERS,
     IMAGE,
     Geometry,
@@ -32,6 +25,13 @@ from qdqdoc.registry.convolution_calls import (
     is_dilated_same,
     sums_nothing,
 )
+from qdqdoc.formula import Formula
+from qdqdoc.numerics.formats import Array, tensor
+from qdqdoc.numerics.layout import pad, spread
+from qdqdoc.numerics.products import Overflow, accumulate, integer_conv
+from qdqdoc.numerics.rounding import subtract32
+from qdqdoc.registry import UNWRITTEN, Call, Differs, Element, Version, operator
+from qdqdoc.registry.convolution import check_per_filter, of_filter, summed
 from qdqdoc.registry.spatial import one_value
 from qdqdoc.registry.window import window
 

@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.formula import Formula
-from qdqdoc.numerics.formats import Array, tensor, type_name
-from qdqdoc.numerics.layout import pad, spread
-from qdqdoc.numerics.products import Overflow, accumulate, integer_conv
-from qdqdoc.numerics.rounding import divide, multiply, requantize, subtract32
-from qdqdoc.registry import UNWRITTEN, Call, Differs, Element, Version, operator
-from qdqdoc.registry.convolution import check_linear, linear_values, summed
-from qdqdoc.registry.convolution_calls import (
+from qdqdoc.calls.convolution import (
     DILATED,
     EMPTY,
     FILTERS,
@@ -36,6 +29,13 @@ from qdqdoc.registry.convolution_calls import (
     linear_calls,
     sums_nothing,
 )
+from qdqdoc.formula import Formula
+from qdqdoc.numerics.formats import Array, tensor, type_name
+from qdqdoc.numerics.layout import pad, spread
+from qdqdoc.numerics.products import Overflow, accumulate, integer_conv
+from qdqdoc.numerics.rounding import divide, multiply, requantize, subtract32
+from qdqdoc.registry import UNWRITTEN, Call, Differs, Element, Version, operator
+from qdqdoc.registry.convolution import check_linear, linear_values, summed
 from qdqdoc.registry.ties import products
 from qdqdoc.registry.window import window
 

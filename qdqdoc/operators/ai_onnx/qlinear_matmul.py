@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.saturation import PAIR, adds_pairs
+from qdqdoc.calls.ties_float8 import float8_products
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import DTYPES, Array, is_integer, tensor, type_name
 from qdqdoc.numerics.products import Overflow, accumulate, float_matmul, integer_matmul
@@ -44,9 +46,7 @@ from qdqdoc.registry.matrices import (
     unwritten_sums,
     without_vectors,
 )
-from qdqdoc.registry.saturation import PAIR, adds_pairs
 from qdqdoc.registry.ties import every_code, products
-from qdqdoc.registry.ties_float8 import float8_products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

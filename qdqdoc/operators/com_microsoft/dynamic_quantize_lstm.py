@@ -12,6 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdqdoc.calls.lstm import (
+    OPTIONAL,
+    TRIPLES,
+    activation_calls,
+    biased,
+    large_sums,
+    misfits,
+    random_call,
+    still_call,
+)
+from qdqdoc.calls.odd import has_odd_value
 from qdqdoc.numerics.activations import ACTIVATIONS
 from qdqdoc.numerics.formats import Array, tensor
 from qdqdoc.numerics.lstm import Gates, Layer, Matrix
@@ -26,17 +37,6 @@ from qdqdoc.registry.lstm import (
     last_hidden,
     value,
 )
-from qdqdoc.registry.lstm_calls import (
-    OPTIONAL,
-    TRIPLES,
-    activation_calls,
-    biased,
-    large_sums,
-    misfits,
-    random_call,
-    still_call,
-)
-from qdqdoc.registry.odd import has_odd_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

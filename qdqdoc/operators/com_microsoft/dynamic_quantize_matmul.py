@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.odd import has_odd_value
+from qdqdoc.calls.saturation import PAIR, adds_pairs, dynamic_factors
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.dynamic import dynamic_parameters
 from qdqdoc.numerics.formats import Array, tensor
@@ -31,8 +33,6 @@ from qdqdoc.registry.matrices import (
     unwritten_sums,
     without_vectors,
 )
-from qdqdoc.registry.odd import has_odd_value
-from qdqdoc.registry.saturation import PAIR, adds_pairs, dynamic_factors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.saturation import PAIR, adds_pairs
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, tensor, type_name
 from qdqdoc.numerics.products import Overflow, accumulate, integer_matmul
@@ -31,7 +32,6 @@ from qdqdoc.registry.matrices import (
     unwritten_sums,
     without_vectors,
 )
-from qdqdoc.registry.saturation import PAIR, adds_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

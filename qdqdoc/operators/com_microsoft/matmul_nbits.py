@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdqdoc.calls.level4 import INT8_LEVEL, has_whole_zeros, is_int8, keeps_floats, processors
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, tensor, type_name
 from qdqdoc.numerics.int8_blocks import block_matmul, int8_blocks
@@ -22,7 +23,6 @@ from qdqdoc.numerics.packing import code_at, packed_length, unpack
 from qdqdoc.numerics.products import float_matmul
 from qdqdoc.numerics.rounding import cast, multiply
 from qdqdoc.registry import REQUIRED, Call, Differs, Element, Version, operator, refuse
-from qdqdoc.registry.level4 import INT8_LEVEL, has_whole_zeros, is_int8, keeps_floats, processors
 from qdqdoc.registry.weights import check_shape, float_sum, nbits_call, with_each
 
 if TYPE_CHECKING:

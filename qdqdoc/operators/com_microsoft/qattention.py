@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.saturation import attention_adds_pairs
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.attention import added_to_scores, attend, late_keys
 from qdqdoc.numerics.formats import Array, tensor, type_name
@@ -21,7 +22,6 @@ from qdqdoc.numerics.products import Overflow, accumulate, integer_matmul
 from qdqdoc.numerics.rounding import cast, multiply, subtract32
 from qdqdoc.registry import REQUIRED, UNWRITTEN, Bound, Call, Differs, Element, Version, operator
 from qdqdoc.registry import attention as shared
-from qdqdoc.registry.saturation import attention_adds_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

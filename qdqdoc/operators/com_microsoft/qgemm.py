@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.saturation import PAIR, adds_pairs
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, tensor, type_name
 from qdqdoc.numerics.products import Overflow, accumulate, integer_matmul
@@ -26,7 +27,6 @@ from qdqdoc.registry.matrices import (
     place,
     random_codes,
 )
-from qdqdoc.registry.saturation import PAIR, adds_pairs
 from qdqdoc.registry.ties import every_code, products
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls import pooling as pooling_calls
+from qdqdoc.calls.grids import as_vectors, grid_call, several_values, without
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import DTYPES, Array, integer_range, tensor, type_name
 from qdqdoc.numerics.rounding import divide, multiply, round_to_grid, subtract32
 from qdqdoc.numerics.sums import image_average, sum_in_order
-from qdqdoc.registry import REQUIRED, Call, Differs, Element, Version, operator, pooling_calls
-from qdqdoc.registry.grids import as_vectors, grid_call, several_values, without
+from qdqdoc.registry import REQUIRED, Call, Differs, Element, Version, operator
 from qdqdoc.registry.pooling import (
     Pool,
     channels_back,

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.grids import as_vectors, grid_call, several_values
+from qdqdoc.calls.pooling import whole_images
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import DTYPES, Array, integer_range, tensor, type_name
 from qdqdoc.numerics.sums import MOST_POSITIONS, image_average
 from qdqdoc.registry import Call, Differs, Element, Version, operator, refuse
-from qdqdoc.registry.grids import as_vectors, grid_call, several_values
 from qdqdoc.registry.pooling import channels_back, channels_second, multiplier_is_refused
-from qdqdoc.registry.pooling_calls import whole_images
 from qdqdoc.registry.spatial import one_value
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.grids import as_vectors, grid_call, several_values, without
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.elementary import logistic
 from qdqdoc.numerics.formats import DTYPES, Array, integer_range, tensor, type_name
 from qdqdoc.numerics.rounding import divide, multiply, round_to_grid, subtract32
 from qdqdoc.registry import Call, Differs, Element, Version, operator
-from qdqdoc.registry.grids import as_vectors, grid_call, several_values, without
 from qdqdoc.registry.spatial import one_value
 from qdqdoc.registry.ties import every_code, nudge
 

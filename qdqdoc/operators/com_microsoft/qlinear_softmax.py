@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls.grids import as_vectors, grid_call, several_values, without
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.elementary import exp, log
 from qdqdoc.numerics.formats import DTYPES, Array, integer_range, largest_finite, tensor, type_name
 from qdqdoc.numerics.rounding import divide, round_to_grid, subtract32
 from qdqdoc.numerics.sums import sum_in_order
 from qdqdoc.registry import REQUIRED, Call, Element, Version, operator, refuse
-from qdqdoc.registry.grids import as_vectors, grid_call, several_values, without
 from qdqdoc.registry.spatial import one_value
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls import experts as calls
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.experts import activate, expert_weights, gates, mix, select, shares, swiglu
 from qdqdoc.numerics.formats import Array, type_name
 from qdqdoc.numerics.products import float_matmul
 from qdqdoc.numerics.rounding import cast, f32
 from qdqdoc.registry import REQUIRED, Bound, Call, Differs, Element, Version, operator
-from qdqdoc.registry import expert_calls as calls
 from qdqdoc.registry import experts as shared
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ FRONT_DOOR = {
 }
 
 MORE = {
+    "run": "Run a model and write every tensor of the run.",
     "conformance": "Write the vectors of every operator as files.",
 }
 COMMANDS = FRONT_DOOR | MORE

@@ -23,7 +23,17 @@ from qdqdoc.errors import QdqdocError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FLOOR", "FORMAT", "MANIFEST", "Case", "ConformanceError", "cases", "schema", "write"]
+__all__ = [
+    "FLOOR",
+    "FORMAT",
+    "MANIFEST",
+    "SCHEMA",
+    "Case",
+    "ConformanceError",
+    "cases",
+    "schema",
+    "write",
+]
 
 FORMAT = "qdqdoc-conformance-1"
 MANIFEST, SCHEMA = "manifest.json", "conformance.schema.json"

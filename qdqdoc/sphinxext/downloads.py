@@ -1,4 +1,4 @@
-"""Files that the manual hands out, written while building: the schema and the document itself."""
+"""Files that the manual hands out, written while building: schemas, and the document itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 
+from qdqdoc import conformance
 from qdqdoc.document import companion, dump, schema
 from qdqdoc.sphinxext.page import PageDirective, builder
 from qdqdoc.sphinxext.scope import document_of, model_path, note_dependencies
@@ -23,10 +25,10 @@ SCHEMA = "operations.schema.json"
 
 
 class DownloadsDirective(PageDirective):
-    """``{qdq-downloads}``: the files, as links."""
+    """``{qdq-downloads}``: the files of the document, as links; ``:pack:``: that of the pack."""
 
     required_arguments = 0
-    option_spec: ClassVar[dict[str, Any]] = {}
+    option_spec: ClassVar[dict[str, Any]] = {"pack": directives.flag}
 
     def show(self) -> list[nodes.Node]:
         """Return a list of links."""
@@ -36,6 +38,8 @@ class DownloadsDirective(PageDirective):
         kept = [(SCHEMA, "JSON Schema of the format"), (name, "operations document of the model")]
         if document.data:
             kept.append((str(companion(Path(name))), "its large tensors"))
+        if "pack" in self.options:
+            kept = [(conformance.SCHEMA, "JSON Schema of the manifest")]
         items = [nodes.list_item("", self.line(*pair)) for pair in kept]
         return [nodes.bullet_list("", *items)]
 
@@ -65,8 +69,9 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     folder = Path(app.outdir, FOLDER)
     folder.mkdir(exist_ok=True)
     dump(document, folder / document_name(Path(document.model_path)))
-    text = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-    (folder / SCHEMA).write_text(text, encoding="utf-8")
+    for name, held in ((SCHEMA, schema()), (conformance.SCHEMA, conformance.schema())):
+        text = json.dumps(held, indent=2, ensure_ascii=False) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def schema_table(name: str = "", whole: dict[str, Any] | None = None) -> Table:

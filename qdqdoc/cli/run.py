@@ -1,0 +1,90 @@
+"""``qdqdoc run``: a model and its inputs in, every tensor of the run out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qdqdoc.errors import QdqdocError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdqdoc.document import Document
+
+CONTRACT = "qdq"
+
+
+@click.command(
+    epilog="Example: qdqdoc run model.onnx --input image=image.npy -o trace.npz",
+    short_help="Run a model and write every tensor of the run.",
+)
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=FILE.npy",
+    help="What an input of the model is; once for each input.",
+)
+@click.option(
+    "--contract",
+    default=CONTRACT,
+    show_default=True,
+    help="What the numbers are equal to; qdq is the file as written.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="OUT.npz",
+    required=True,
+    help="Where to write; an index in JSON is written beside it.",
+)
+def command(model: Path, inputs: tuple[str, ...], contract: str, output: Path) -> None:
+    """Run MODEL, an ONNX model or its operations document (JSON), under a numeric contract.
+
+    Writes every tensor of the run, and beside it an index: name, type, shape and sha256 of each.
+    Prints one line for each output of the model.
+    """
+    from qdqdoc.execute import execute, index_of, read_array, save  # noqa: PLC0415 - `--help` needs none of it
+
+    pairs = _pairs(inputs)
+    taken = {path.resolve() for path in (model, model.with_suffix(".npz"), *pairs.values())}
+    for path in (output, index_of(output)):
+        if path.resolve() in taken:
+            raise QdqdocError(f"{path}: writing here would overwrite what is read")
+    given = {name: read_array(path) for name, path in pairs.items()}
+    trace = execute(_document(model), given, contract)
+    written = save(trace, output)
+    for name in trace.outputs:
+        tensor = trace.by_name[name]
+        sizes = ", ".join(map(str, tensor.shape))
+        click.echo(f"{name}  {tensor.dtype}[{sizes}]  sha256 {tensor.sha256}")
+    for path in written:
+        click.echo(f"wrote {path}")
+
+
+def _pairs(inputs: Sequence[str]) -> dict[str, Path]:
+    """Split at the last sign: names of tensors may hold it, names of files seldom do."""
+    pairs: dict[str, Path] = {}
+    for text in inputs:
+        name, sign, path = text.rpartition("=")
+        if not sign or not name or not path:
+            raise QdqdocError(f"--input: found {text!r}, allowed: NAME=FILE.npy")
+        if name in pairs:
+            raise QdqdocError(f"--input: found {name!r} twice, allowed: once")
+        pairs[name] = Path(path)
+    return pairs
+
+
+def _document(path: Path) -> Document:
+    if path.suffix.lower() == ".json":
+        from qdqdoc.document import load  # noqa: PLC0415 - see above
+
+        return load(path)
+    from qdqdoc.extract import extract  # noqa: PLC0415 - JSON is run without onnx where it can be
+
+    return extract(path)

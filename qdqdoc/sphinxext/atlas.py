@@ -236,7 +236,7 @@ ODD = Scales(np.float32(0.5), np.float32(1), np.float32(1), 1)
 NARROW = Scales(np.float32(0.1), np.float32(1), np.float32(1), 0)
 WILD = tuple(
     Scales(np.float32(x), np.float32(w), np.float32(y), 0)
-    for x, w, y in ((0.5, 1, 1), (0.1, 1, 1), (0.0235, 0.0061, 0.0471), (0.007, 0.0039, 0.0118))
+    for x, w, y in ((0.5, 1, 1), (0.1, 1, 1), (0.0235, 0.0061, 0.0471), (0.3, 0.7, 0.6))
 )
 """Scales on which the rules are counted against each other."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qdqdoc.document import Document, Function, check
 from qdqdoc.extract.attributes import Attributes
 from qdqdoc.extract.building import graph
+from qdqdoc.extract.defaults import complete_calls
 from qdqdoc.extract.errors import ExtractError
 from qdqdoc.extract.inference import inferred
 from qdqdoc.extract.parsing import Parser, plain
@@ -43,6 +44,7 @@ def extract(path: str | os.PathLike[str]) -> Document:
 
 
 def _document(path: Path, model: ModelProto, digest: str) -> Document:
+    complete_calls(model)
     sort(model.graph.node)
     for function in model.functions:
         sort(function.node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, checker, shape_inference
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -37,7 +37,10 @@ def inferred(model: ModelProto) -> GraphProto:
     shadow = _shadow(model)
     try:
         return shape_inference.infer_shapes(shadow, data_prop=True).graph
-    except (shape_inference.InferenceError, RuntimeError, ValueError, TypeError, MemoryError):
+    except (
+        *(shape_inference.InferenceError, checker.ValidationError),
+        *(RuntimeError, ValueError, TypeError, MemoryError),
+    ):
         return model.graph
 
 

@@ -58,7 +58,7 @@ def parameters(*names: str, kind: str = "int8") -> dict[str, Any]:
     return found
 
 
-def call(inputs: dict[str, Any], opset: int, **attributes: Any) -> Call:  # noqa: ANN401
+def call(inputs: dict[str, Any], opset: int, **attributes: Any) -> Call:  # noqa: ANN401 - any
     """Make a call whose inputs are fed at run time but for small ones."""
     fed = tuple(k for k, v in inputs.items() if np.asarray(v).size > 1)
     return Call(name="timed", inputs=inputs, attributes=attributes, opset=opset, fed=fed)

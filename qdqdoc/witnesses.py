@@ -52,7 +52,7 @@ def declared(domain: str, name: str) -> tuple[Version, ...]:
 @cache
 def _schemas() -> Mapping[tuple[str, str], Sequence[Any]]:
     import onnx.defs  # noqa: PLC0415 - only this needs it
-    from onnxruntime.capi import onnxruntime_pybind11_state as runtime  # noqa: PLC0415
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime  # noqa: PLC0415 - late
 
     own = (s for s in runtime.get_all_operator_schema() if s.domain == "com.microsoft")
     found: dict[tuple[str, str], list[Any]] = {}
@@ -150,7 +150,7 @@ def _comparable(value: Any) -> Any:  # noqa: ANN401 - an attribute's default may
 @cache
 def kernels(domain: str, name: str) -> tuple[Kernel, ...]:
     """Return the kernels that onnxruntime's CPU provider has for an operator."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as runtime  # noqa: PLC0415
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime  # noqa: PLC0415 - late
 
     return tuple(
         Kernel(

@@ -126,6 +126,23 @@ def test_what_is_read_back_is_what_the_kernels_compute(
     assert rejected >= 10 * len(OPERATORS)
 
 
+def test_bounds_are_those_of_the_operators(pack: Path, manifest: dict[str, Any]) -> None:
+    by_path = {case.path: case for case in conformance.cases()}
+    seen = 0
+    for entry in manifest["cases"]:
+        held = {bound.output: (bound, unit) for bound, unit in by_path[entry["path"]].bounds()}
+        for part in entry.get("outputs", ()):
+            assert ("bound" in part) == (part["name"] in held)
+            if "bound" in part:
+                bound, unit = held[part["name"]]
+                (stored,) = tensors(pack, entry, [part["bound"]["unit"]])
+                assert part["bound"]["ulp"] == bound.ulp
+                assert stored.shape == tuple(part["shape"])
+                assert np.array_equal(stored, unit)
+                seen += 1
+    assert seen > 100
+
+
 @pytest.mark.parametrize("kind", [k for k in DTYPES if k != "bool"])
 def test_raw_bytes_are_those_of_onnx(kind: str) -> None:
     values = tensor(kind, [1, 0, 1, 1, 0, 1, 1])

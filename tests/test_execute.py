@@ -49,7 +49,7 @@ def document(
     return extract(folder / "m.onnx")
 
 
-def node(op_type: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:  # noqa: ANN401
+def node(op_type: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:  # noqa: ANN401 - any
     name = attributes.pop("name", op_type.lower())
     return helper.make_node(op_type, inputs.split(), outputs.split(), name=name, **attributes)
 

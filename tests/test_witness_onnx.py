@@ -117,6 +117,6 @@ def check_difference(operator: Operator, entry: Differs) -> None:
 
 def test_the_named_releases_are_the_ones_that_ran() -> None:
     import onnx  # noqa: PLC0415 - beside the other, where they are compared
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415 - the same
 
     assert {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__} == SEEN_IN

@@ -124,9 +124,15 @@ def check(operator: Operator, since: int, calls: Iterable[Call], witness: Witnes
         said = f"on this processor: {operator.full_name}: {found.different}"
         warnings.warn(said, Reported, stacklevel=2)
     else:
-        name, extra = operator.full_name, (found.within, found.furthest, found.differing)
-        keywords = dict(zip(("within", "furthest", "differing"), extra, strict=True))
-        witness(name, since, "onnxruntime", found.count, **keywords)  # type: ignore[arg-type]
+        witness(
+            operator.full_name,
+            since,
+            "onnxruntime",
+            found.count,
+            within=found.within,
+            furthest=found.furthest,
+            differing=found.differing,
+        )
     return found.count + found.within
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,7 @@ def cases(names: Collection[str] = ()) -> list[Case]:
         if operator.kernel.__module__ not in enough:
             continue
         for call in (*operator.vectors(), *operator.rejects(), *wrong_calls(operator)):
-            expected, touched = traced(lambda o=operator, c=call: outcome(o, c))  # type: ignore[misc]
+            expected, touched = traced(partial(outcome, operator, call))
             found.append(Case(operator, call, expected, touched))
     return found
 
@@ -138,7 +139,7 @@ def examples(names: Collection[str] = ()) -> list[Example]:
             continue
         for test in finder.find(module, module.__name__):
             if test.examples:
-                passed, touched = traced(lambda t=test: passes(t))  # type: ignore[misc]
+                passed, touched = traced(partial(passes, test))
                 if not passed:
                     raise QdqdocError(f"{test.name}: an example fails before anything is changed")
                 found.append(Example(test, touched))

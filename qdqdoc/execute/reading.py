@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -34,13 +35,13 @@ def read_array(path: str | os.PathLike[str]) -> Array:
     with path.open("rb") as file:
         try:
             needed = _promised(file)
-        except (KeyError, EOFError, SyntaxError, ValueError) as error:
+            found = path.stat().st_size - file.tell()
+            if found != needed:
+                raise ExecuteError(f"{path}: found {found} bytes of values, needed: {needed}")
+            file.seek(0)
+            return np.asarray(np.load(file, allow_pickle=False))
+        except (KeyError, EOFError, SyntaxError, ValueError, OverflowError, TokenError) as error:
             raise ExecuteError(f"{path}: not an .npy file of numbers: {error}") from None
-        found = path.stat().st_size - file.tell()
-        if found != needed:
-            raise ExecuteError(f"{path}: found {found} bytes of values, needed: {needed}")
-        file.seek(0)
-        return np.asarray(np.load(file, allow_pickle=False))
 
 
 def _promised(file: IO[bytes]) -> int:
@@ -49,6 +50,8 @@ def _promised(file: IO[bytes]) -> int:
     if version not in READERS:
         raise ValueError(f"found version {version}, allowed: {[*READERS]}")
     shape, _, dtype = READERS[version](file)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"found shape {shape}, allowed: sizes of 0 or more")
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
     return prod(shape) * dtype.itemsize

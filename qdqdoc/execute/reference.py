@@ -51,8 +51,8 @@ def refusal(operation: Operation, imports: Mapping[str, int]) -> str:
 
 def _implemented(domain: str, name: str, opset: int) -> bool:
     from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - needed for such nodes alone
-    from onnx.reference.op_run import RuntimeContextError  # noqa: PLC0415
-    from onnx.reference.ops import (  # noqa: PLC0415
+    from onnx.reference.op_run import RuntimeContextError  # noqa: PLC0415 - late
+    from onnx.reference.ops import (  # noqa: PLC0415 - late
         aionnx_preview,
         aionnx_preview_training,
         aionnxml,
@@ -159,7 +159,7 @@ def _declared(name: str, value: Any) -> Any:  # noqa: ANN401 - the same
     return helper.make_tensor_value_info(name, kind, [None] * value.ndim)
 
 
-def _attribute(operation: Operation, imports: Mapping[str, int], name: str, value: Any) -> Any:  # noqa: ANN401
+def _attribute(operation: Operation, imports: Mapping[str, int], name: str, value: Any) -> Any:  # noqa: ANN401 - any
     """Make an attribute of the type that the operator declares: an empty list tells none."""
     from onnx import defs, helper, numpy_helper  # noqa: PLC0415 - the same
 

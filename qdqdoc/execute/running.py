@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # ruff: noqa: ANN401 - a value is an array, a sequence of arrays or nothing
 
 OVERHEAD = 1024
-"""What a tensor costs beside its values; so an endless loop of small ones meets the limit, too."""
+"""What a tensor or a run of a graph costs beside values; so every endless loop meets the limit."""
 
 Names = ChainMap[str, Any]
 """The values that a graph can name: its own, then those of the graphs around it."""
@@ -59,6 +59,11 @@ class Recorder:
         self.size += value.nbytes + OVERHEAD
         made_by = place.prefix + operation if operation else ""
         self.tensors.append(Traced(name=free, value=value, operation=made_by))
+
+    def charge(self, where: str) -> None:
+        """Count a graph that is run, so that a loop whose body makes nothing meets the limit."""
+        self.expect(OVERHEAD, f"tensor {where!r}")
+        self.size += OVERHEAD
 
     def expect(self, more: int, where: str) -> None:
         """Refuse what does not fit beside all that is kept."""
@@ -92,6 +97,7 @@ class Runner:
         self, graph: Graph, given: Mapping[str, Any], place: Place, outer: Names | None = None
     ) -> list[Any]:
         """Run a graph and return its outputs."""
+        self.recorder.charge(place.prefix)
         names = outer.new_child() if outer is not None else ChainMap()
         names.update(self.stored(graph))
         names.update(given)

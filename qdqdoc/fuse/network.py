@@ -23,6 +23,9 @@ SHARED_TYPES = frozenset({"float32", "float16", "float64", "int32", "int64"})
 DEPTH = 64
 """Functions that call functions deeper than this are taken for a cycle."""
 
+CALLS = 10_000
+"""More calls than this are not opened: functions that call others twice double with each depth."""
+
 
 @dataclass(eq=False, slots=True)
 class Node:
@@ -237,6 +240,7 @@ class _Builder:
         self.version = document.ir_version
         self.functions = {(f.domain, f.name): f for f in document.functions}
         self.opsets = document.opset_imports
+        self.calls = 0
 
     def graph(self, graph: Graph) -> None:
         overridable = set(graph.inputs) if (self.version or 0) > 3 else set()  # noqa: PLR2004 - IR 4
@@ -294,7 +298,13 @@ class _Builder:
     ) -> None:
         """Open a function: its tensors get the caller's names, or its own behind the call's."""
         if depth > DEPTH:
-            raise FuseError(f"{call.name}: function {function.name!r} calls itself")
+            raise FuseError(
+                f"{call.name}: function {function.name!r}: found calls deeper than {DEPTH}; "
+                "it may call itself"
+            )
+        self.calls += 1
+        if self.calls > CALLS:
+            raise FuseError(f"{call.name}: found more than {CALLS} calls of functions")
         body, inside = function.graph, f"{path}{call.name}/"
         given = {
             inner: names.get(outer, outer)

@@ -25,7 +25,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from qdqdoc.operators import OPERATORS
-from qdqdoc.registry import NEWEST_OPSET, Call
+from qdqdoc.registry import NEWEST_OPSET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,16 +46,8 @@ class _Kernel(OpRun):
 
     def _run(self, *inputs: Array | None, **attributes: Any) -> tuple[Array, ...]:  # noqa: ANN401 - onnx's
         operator = self.operator
-        version = operator.versions[-1]
-        names = [name for name in version.inputs if name != version.variadic]
-        given = dict(zip(names, inputs, strict=False))
-        call = Call(
-            name=self.onnx_node.name,
-            inputs={name: value for name, value in given.items() if value is not None},
-            attributes=attributes,
-            opset=self.run_params["opsets"].get("", NEWEST_OPSET),
-            more=tuple(value for value in inputs[len(names) :] if value is not None),
-        )
+        opset = self.run_params["opsets"].get("", NEWEST_OPSET)
+        call = operator.call_of(inputs, attributes, opset=opset, name=self.onnx_node.name)
         return tuple(np.asarray(y) for y in operator.run(call))[: len(self.output)]
 
 

@@ -16,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from peers import kinds, one_node_model, run_model
 
 import qdqdoc
+from qdqdoc.errors import QdqdocError
 from qdqdoc.evaluator import Backend
 from qdqdoc.operators import OPERATORS
 from qdqdoc.registry import Call, OperatorError
@@ -69,6 +70,24 @@ def test_errors_come_through() -> None:
     model = one_node_model(operator, wrong, ["int8"])
     with pytest.raises(OperatorError, match="y_scale: found shape"):
         ReferenceEvaluator(model, new_ops=qdqdoc.reference_ops()).run(None, {})
+
+
+def test_surplus_inputs_are_refused() -> None:
+    operator = OPERATORS["", "QLinearMatMul"]
+    values = [None] * 8
+    assert operator.call_of(values, {}).inputs == {}
+    with pytest.raises(QdqdocError, match=r"^QLinearMatMul: found 9 inputs, allowed: 8$"):
+        operator.call_of([*values, np.ones(3)], {})
+    graph = (
+        "g (uint8[n] x, float s, uint8 z) => (float[n] y) "
+        "{ y = com.microsoft.DequantizeLinear(x, s, z, z) }"
+    )
+    head = '<ir_version: 8, opset_import: ["" : 13, "com.microsoft" : 1]> '
+    evaluator = ReferenceEvaluator(
+        onnx.parser.parse_model(head + graph), new_ops=qdqdoc.reference_ops()
+    )
+    with pytest.raises(QdqdocError, match=r"DequantizeLinear: found 4 inputs, allowed: 3"):
+        evaluator.run(None, {"x": np.array([1], np.uint8), "s": np.float32(1), "z": np.uint8(0)})
 
 
 CASES = "^test_((de|dynamic)?quantizelinear|qlinear|convinteger|matmulinteger).*_cpu$"

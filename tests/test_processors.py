@@ -15,7 +15,7 @@ from peers import RefusedError, kinds, processor, readable, run_onnxruntime
 
 from qdqdoc.calls.level4 import is_int8, keeps_floats
 from qdqdoc.calls.saturation import pair_sums, saturates
-from qdqdoc.numerics import elementary
+from qdqdoc.numerics.elementary import without_fma
 from qdqdoc.numerics.rounding import divide, multiply, requantize, round_to_grid, wrap32
 from qdqdoc.operators import OPERATORS
 from qdqdoc.registry import Call
@@ -35,7 +35,7 @@ def saturating() -> None:
 
 
 @pytest.fixture
-def without_fma() -> None:
+def nehalem() -> None:
     if "without FMA" not in processor().names:
         pytest.skip("runs with --processor Nehalem")
 
@@ -149,7 +149,7 @@ def test_pairs_explain_qgemm() -> None:
     assert other > 10
 
 
-@pytest.mark.usefixtures("without_fma")
+@pytest.mark.usefixtures("nehalem")
 def test_rounded_products_explain_qlinear_add() -> None:
     operator, other = OPERATORS["com.microsoft", "QLinearAdd"], 0
     for call in (*operator.vectors(), *operator.ties()):
@@ -184,14 +184,9 @@ def add_without_fma(inputs: Any) -> tuple[Array, Array]:  # noqa: ANN401 - input
     return round_to_grid(total, none, none.dtype), total
 
 
-def plain(a: Array, b: Array, c: Array) -> Array:
-    """Round the product before the sum."""
-    return np.asarray(multiply(a, b) + c)
-
-
-@pytest.mark.usefixtures("without_fma")
+@pytest.mark.usefixtures("nehalem")
 @pytest.mark.parametrize("name", ["QLinearSigmoid", "DynamicQuantizeLSTM"])
-def test_rounded_products_explain_the_functions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounded_products_explain_the_functions(name: str) -> None:
     """With products that are rounded in the two polynomials alone, all values are theirs."""
     operator, other = OPERATORS["com.microsoft", name], 0
     covered = [entry for entry in operator.differs if entry.processor != "without FMA"]
@@ -200,8 +195,7 @@ def test_rounded_products_explain_the_functions(name: str, monkeypatch: pytest.M
         if found is None:
             continue
         ours = operator.run(call)
-        with monkeypatch.context() as patch:
-            patch.setattr(elementary, "fma", plain)
+        with without_fma():
             expected = operator.run(call)
         for place, (one, two, known) in enumerate(zip(expected, found, ours, strict=True)):
             entries = [e for e in covered if e.theirs is not None and operator.place(e) == place]
@@ -215,7 +209,7 @@ def test_rounded_products_explain_the_functions(name: str, monkeypatch: pytest.M
     assert other > 10
 
 
-@pytest.mark.usefixtures("without_fma")
+@pytest.mark.usefixtures("nehalem")
 def test_activations_stay_floats_at_level_4() -> None:
     operator, seen = OPERATORS["com.microsoft", "MatMulNBits"], 0
     for call in operator.vectors():

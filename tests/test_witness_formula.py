@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tied import PAIRS, TIED, tied
 
 from qdqdoc.formula import agrees
 from qdqdoc.numerics.formats import ONNX_TYPE, tensor
 from qdqdoc.numerics.layout import same_pads
 from qdqdoc.operators import OPERATORS
 from qdqdoc.registry import Call, OperatorError
+from qdqdoc.registry.operator import no_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,19 +73,20 @@ def test_there_is_enough_to_compare(operator: Operator) -> None:
     assert sum(sizes) > 1000
 
 
-@EVERY
-def test_ties(operator: Operator, witness: Witness) -> None:
+@TIED
+def test_ties(operator: Operator, since: int, witness: Witness) -> None:
     """A few values of each call: there are many calls."""
-    for version in operator.versions:
-        calls = (
-            c
-            for c in operator.ties()
-            if operator.domain
-            or max(v.since for v in operator.versions if v.since <= c.opset) == version.since
-        )
-        count, different = compare(operator, islice(calls, 0, None, 3), most=40)
-        assert not different, different[:5]
-        witness(operator.full_name, version.since, "formula", count)
+    calls = islice(tied(operator, since), 0, None, 3)
+    count, different = compare(operator, calls, most=40)
+    assert not different, different[:5]
+    assert count >= 40
+    witness(operator.full_name, since, "formula", count)
+
+
+def test_whoever_gives_ties_has_some() -> None:
+    given = {operator.full_name for operator in OPERATORS.values() if operator.ties != no_calls}
+    assert {operator.full_name for operator, _ in PAIRS} == given
+    assert len(given) > 15
 
 
 @EVERY

@@ -87,12 +87,6 @@ def is_dilated_same(call: Call) -> bool:
     return bool(auto_pad.startswith("SAME") and max(dilations) > 1)
 
 
-def adds_pairs(call: Call) -> bool:
-    """Tell whether two or more products are of uint8 and int8: some processors add two in int16."""
-    x, w = call.inputs["x"], call.inputs["w"]
-    return bool(x.dtype != w.dtype and np.prod(w.shape[1:]) > 1)
-
-
 def sums_nothing(call: Call) -> bool:
     """Tell whether there are no channels to sum over, and outputs nevertheless."""
     filters, depth, *_ = call.inputs["w"].shape
@@ -143,7 +137,7 @@ PAIRS = linear_call(
     "uint8",
     "two products beyond int16",
 )
-"""Saturates in some of onnxruntime's kernels, see :func:`adds_pairs`."""
+"""Saturates in some of onnxruntime's kernels, see :mod:`qdqdoc.calls.pairs`."""
 
 
 def linear_calls() -> Iterator[Call]:

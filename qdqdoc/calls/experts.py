@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from qdqdoc.registry.experts import UNUSED
 from qdqdoc.registry.operator import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 def expert_call(
@@ -240,3 +241,11 @@ def changed(
     """Return a call of another name with other inputs and attributes."""
     held, given = {**call.inputs, **inputs}, {**call.attributes, **attributes}
     return replace(call, name=name, inputs=held, attributes=given)
+
+
+def larger(activations: Iterable[str]) -> Iterator[Call]:
+    """Yield larger calls: long rows, many experts, blocks."""
+    for number, kind in enumerate(activations):
+        make = partial(expert_call, sizes=(60, 32, 16, 8), activation_type=kind, seed=number)
+        yield make(f"larger, {kind}", k=3)
+        yield make(f"larger with blocks, {kind}", block_size=16)

@@ -12,16 +12,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdqdoc.numerics.formats import tensor
-from qdqdoc.numerics.rounding import divide
+from qdqdoc.numerics.rounding import divide, round_to_grid
 from qdqdoc.registry.operator import Call, Differs
 from qdqdoc.registry.weights import nbits_call
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qdqdoc.numerics.formats import Array
 
 INT8_LEVEL = 4
+BITS = 4
+"""Bits of a weight unless a call says otherwise."""
 _TABLES = (32, 64, 128)
 """Block sizes of 2-bit weights for which onnxruntime has a kernel with int8 activations."""
+
+
+def bits_of(call: Call) -> int:
+    """Return how many bits a weight has."""
+    return int(call.attributes.get("bits", BITS))
 
 
 def has_whole_zeros(call: Call) -> bool:
@@ -37,7 +46,7 @@ def is_int8(call: Call) -> bool:
 
 def keeps_floats(call: Call) -> bool:
     """Tell whether they stay floats in onnxruntime all the same."""
-    bits, size = call.attributes["bits"], call.attributes["block_size"]
+    bits, size = bits_of(call), call.attributes["block_size"]
     return is_int8(call) and ("B" in call.fed or (bits == 2 and size not in _TABLES))  # noqa: PLR2004 - of bits
 
 
@@ -86,3 +95,22 @@ def processors() -> tuple[Differs, Differs]:
             "saturating",
         ),
     )
+
+
+def int8_calls() -> Iterator[Call]:
+    """Yield rows with quotients on ties; a single code shows the scale, without a sum."""
+    rng = np.random.default_rng(13)
+    largest = np.array([[0.1], [1.7], [127], [3.3e5]])
+    for bits, size in ((2, 32), (4, 16), (4, 64), (8, 16), (8, 32)):
+        steps = rng.normal(0, 40, (4, size))
+        halves = round_to_grid(steps, tensor("int16", 0), np.int16) + 0.5
+        A = tensor("float32", np.where(np.arange(size) % 5, halves / 127 * largest, largest))
+        make = partial(nbits_call, bits=bits, scale=[[0.3], [-1.1], [0.07]], level=INT8_LEVEL)
+        codes, zeros = rng.integers(0, 2**bits, (3, 1, size)), [[0]] * 3
+        single, bias = np.arange(size) == [[[1]], [[4]], [[7]]], tensor("float32", [0.7, -3, 1e3])
+        yield make(f"int8 by {bits} bits, blocks of {size}", A, codes, zeros=zeros)
+        yield make(f"int8, {bits} bits, blocks of {size}", A[:, : size - 3], codes, bias=bias)
+        yield make(f"int8 by one of {bits} bits and {size}", A, single * 1, zeros=zeros)
+    ends = (0, -3.7e-37, 3.8e-37, 1e-45, np.inf, -np.inf, 1)
+    small = tensor("float32", [(x, x / 3, x / -5, 0) for x in ends])
+    yield nbits_call("int8, far too small", small, single * 1, scale=1e30, zeros=zeros, level=4)

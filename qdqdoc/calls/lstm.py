@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdqdoc.calls.fma import results, same
 from qdqdoc.numerics.formats import Array, integer_range, tensor
 from qdqdoc.registry.lstm import DIRECTIONS, USUAL
 from qdqdoc.registry.operator import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 OPTIONAL = ("B", "sequence_lens", "initial_h", "initial_c", "P")
 """Inputs that a call may lack."""
@@ -179,3 +180,37 @@ def random_call(
         inputs[f"{matrix}_zero_point"] = tensor(kind, np.broadcast_to(shift, along))
     attributes = {"direction": direction, "hidden_size": units, **attributes}
     return Call(name=name, inputs=inputs, attributes=attributes)
+
+
+def no_steps(call: Call) -> bool:
+    """Tell whether no sequence has a step."""
+    lengths = call.inputs.get("sequence_lens")
+    return len(call.inputs["X"]) == 0 or (lengths is not None and not lengths.any())
+
+
+def uneven(call: Call) -> bool:
+    """Tell whether columns have zero points that onnxruntime refuses."""
+    return any(
+        zero.ndim > 1 and bool((zero != (0 if zero.dtype == np.int8 else zero[0, 0])).any())
+        for zero in (call.inputs["W_zero_point"], call.inputs["R_zero_point"])
+    )
+
+
+def clipping_matters(kernel: Callable[..., object], call: Call, place: int) -> Array:
+    """Tell which values of an output differ if sums are clipped to the largest float, NaN too.
+
+    What is quantized together has one scale, so where an input or a hidden value is not finite
+    all that comes of it is different.
+    """
+    ours = results(kernel, call)[place]
+    unlike = [name for name in ("X", "initial_h") if not _finite(call.inputs.get(name))]
+    if unlike:
+        return np.ones(ours.shape, bool)
+    largest = float(np.finfo(np.float32).max)
+    limit = min(call.attributes.get("clip") or largest, largest)
+    clipped = replace(call, attributes={**call.attributes, "clip": limit})
+    return np.isnan(ours) | ~same(ours, results(kernel, clipped)[place])
+
+
+def _finite(value: Array | None) -> bool:
+    return value is None or bool(np.isfinite(value).all())

@@ -39,12 +39,6 @@ def odd_calls(operator: Operator) -> Iterator[Call]:
             yield replace(small, name=f"{name} {said}", inputs=inputs)
 
 
-def has_odd_value(call: Call) -> bool:
-    """Tell whether a float input of a call holds an infinity or NaN."""
-    floats = (a for a in call.inputs.values() if type_name(a.dtype) in _SPECIAL)
-    return not all(np.isfinite(a.astype(np.float32)).all() for a in floats)
-
-
 def _size(call: Call) -> tuple[bool, int]:
     sizes = [array.size for array in (*call.inputs.values(), *call.more)]
     return not min(sizes), sum(sizes)  # an empty tensor would hide it

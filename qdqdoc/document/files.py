@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import os
-import tempfile
-from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 
@@ -18,13 +15,13 @@ from qdqdoc.document.elements import item_size
 from qdqdoc.document.model import Document, Graph, Tensor
 from qdqdoc.document.problems import DocumentError
 from qdqdoc.document.reading import loads
+from qdqdoc.document.replacing import add_array, replace_all
 from qdqdoc.document.writing import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date in every archive: a zip cannot go without one, and ours must not tell the time."""
+    import os
+    from collections.abc import Callable, Iterator, Mapping
+    from zipfile import ZipInfo
 
 HEADER = 1024
 """More bytes than NumPy's header of a flat uint8 array takes."""
@@ -59,71 +56,18 @@ def dump(document: Document, path: str | os.PathLike[str]) -> None:
     """Write a document, and its large tensors beside it: both files, or neither."""
     path = Path(path)
     beside = companion(path)
-    contents = {path: dumps(document).encode()}
+    text = dumps(document).encode()
+    contents: dict[Path, Callable[[IO[bytes]], object]] = {path: lambda file: file.write(text)}
     if document.data:
-        contents[beside] = _archive(document.data)
-    _replace_all(contents)
+        contents[beside] = partial(_archive, document.data)
+    replace_all(contents, lambda where, note: DocumentError([note], str(where)))
 
 
-def _archive(data: Mapping[str, bytes]) -> bytes:
-    """Return an .npz whose bytes depend on its content alone."""
-    buffer = io.BytesIO()
-    with ZipFile(buffer, "w", ZIP_STORED) as archive:
+def _archive(data: Mapping[str, bytes], file: IO[bytes]) -> None:
+    """Write an .npz whose bytes depend on its content alone."""
+    with ZipFile(file, "w", ZIP_STORED) as archive:
         for key in sorted(data):
-            entry = ZipInfo(f"{key}.npy", EPOCH)
-            entry.create_system = 3  # the same on every system
-            entry.external_attr = 0o644 << 16
-            flat = io.BytesIO()
-            np.save(flat, np.frombuffer(data[key], dtype=np.uint8), allow_pickle=False)
-            archive.writestr(entry, flat.getbuffer())
-    return buffer.getvalue()
-
-
-def _replace_all(contents: Mapping[Path, bytes]) -> None:
-    """Write new files beside the old ones, then swap; on failure put the old ones back."""
-    for path in contents:
-        if path.is_dir():
-            raise DocumentError(["is a directory, expected a file to write"], str(path))
-        if not path.parent.is_dir():
-            raise DocumentError(["there is no such folder to write in"], str(path))
-    with ExitStack() as undo:
-        fresh = {path: _temporary(path, content, undo) for path, content in contents.items()}
-        with ExitStack() as restore:
-            for path, new in fresh.items():
-                _set_aside(path, undo, restore)
-                os.replace(new, path)  # noqa: PTH105 - the pair reads better than a method
-            restore.pop_all()
-
-
-def _temporary(path: Path, content: bytes, undo: ExitStack) -> str:
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".qdqdoc-", suffix=".part")
-    except OSError as error:
-        raise DocumentError([f"cannot be written: {error.strerror}"], str(path)) from None
-    undo.callback(_remove, name)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(name, 0o666 & ~umask)  # noqa: PTH101 - mkstemp keeps others out
-    return name
-
-
-def _set_aside(path: Path, undo: ExitStack, restore: ExitStack) -> None:
-    """Keep the old file, if there is one, until all new ones are in place."""
-    if not path.exists():
-        restore.callback(_remove, path)
-        return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".qdqdoc-", suffix=".old")
-    os.close(handle)
-    undo.callback(_remove, name)
-    os.replace(path, name)  # noqa: PTH105 - see above
-    restore.callback(os.replace, name, path)
-
-
-def _remove(path: str | Path) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108 - text or Path
+            add_array(archive, key, np.frombuffer(data[key], dtype=np.uint8))
 
 
 def _read(path: Path, document: Document) -> dict[str, bytes]:

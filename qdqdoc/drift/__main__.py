@@ -1,16 +1,22 @@
-"""Compute the drift score: ``python -m qdqdoc.drift [--write] [NAME ...]``.
+"""Compute the drift score: ``python -m qdqdoc.drift [--write | NAME ...]``.
 
 A name is a module (``qdqdoc.operators.ai_onnx.qlinear_conv``) or an operator (``QLinearConv``,
-``com.microsoft::QGemm``). Without names everything is tried, and compared with the recorded score.
+``com.microsoft::QGemm``). Without names everything is tried, and compared with the recorded score,
+or recorded with ``--write``. It exits with 1 if something is unnoticed or stale, and with 2 if
+there is no such name.
+
+For example: ``python -m qdqdoc.drift com.microsoft::QGemm qdqdoc.numerics.rounding``
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from qdqdoc.drift import formulas, kernels
+from qdqdoc.drift.cases import modules
 from qdqdoc.drift.kernels import Score
 from qdqdoc.drift.report import (
     SCORE,
@@ -20,10 +26,13 @@ from qdqdoc.drift.report import (
     formula_rows,
     kernel_rows,
 )
+from qdqdoc.errors import QdqdocError
 from qdqdoc.operators import OPERATORS
 from qdqdoc.witnesses import compared_declarations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qdqdoc.drift.formulas import FormulaScore
 
 
@@ -40,8 +49,50 @@ def tell(one: Score | FormulaScore) -> None:
 
 def main(arguments: list[str]) -> int:
     """Score, print, and return the exit code."""
+    if {"-h", "--help"} & {*arguments}:
+        sys.stdout.write(__doc__ or "")
+        return 0
     write = "--write" in arguments
     names = [name for name in arguments if name != "--write"]
+    try:
+        expect_known(names, write=write)
+    except QdqdocError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 2
+    return _score(names, write=write)
+
+
+def expect_known(names: Sequence[str], *, write: bool = False) -> None:
+    """Refuse names of nothing, and a record of a part.
+
+    Raises
+    ------
+    QdqdocError
+        For the first such name, with the nearest there is.
+
+    Examples
+    --------
+    >>> expect_known(["com.microsoft::QGemm"])
+    >>> expect_known(["QGem"])
+    Traceback (most recent call last):
+    ...
+    qdqdoc.errors.QdqdocError: drift: found 'QGem' (nearest: 'com.microsoft::QGemm'), \
+allowed: operators, modules of kernels
+    """
+    if write and names:
+        found = " ".join(names)
+        raise QdqdocError(f"drift: --write: found names ({found}), allowed: none; all is recorded")
+    full = {entry.full_name: entry.full_name for entry in OPERATORS.values()}
+    known = {module.__name__: module.__name__ for module in modules()} | full
+    near = {entry.name: entry.full_name for entry in OPERATORS.values()} | known
+    for name in names:
+        if name not in known:
+            close = [f" (nearest: {near[one]!r})" for one in get_close_matches(name, near, n=1)]
+            found = f"{name!r}{''.join(close)}"
+            raise QdqdocError(f"drift: found {found}, allowed: operators, modules of kernels")
+
+
+def _score(names: Sequence[str], *, write: bool) -> int:
     entries = [entry for entry in OPERATORS.values() if entry.full_name in names]
     places = [entry.kernel.__module__ for entry in entries]
     places += [name for name in names if name.startswith("qdqdoc.")]

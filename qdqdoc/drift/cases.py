@@ -147,5 +147,5 @@ def examples(names: Collection[str] = ()) -> list[Example]:
 
 
 def touching(these: Iterable[Case | Example], code: CodeType) -> list[Case | Example]:
-    """Return the cases that come through a function, the quick ones first."""
+    """Return the cases that come through a function."""
     return [case for case in these if code in case.touched]

@@ -7,16 +7,18 @@ step in float32 with fused multiply-adds.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Context, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.numerics.rounding import f32, fma, hold, rounded_once
+from qdqdoc.numerics.rounding import f32, fma, hold, multiply, rounded_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from qdqdoc.numerics.formats import Array
 
@@ -96,6 +98,29 @@ _TANH_DENOMINATOR = (
 )
 
 
+_FUSED = ContextVar("fused", default=True)
+
+
+@contextmanager
+def without_fma() -> Iterator[None]:
+    """Evaluate ``logistic`` and ``tanh`` as onnxruntime does on a processor without FMA.
+
+    There each product is rounded before it is added, and ``logistic`` is held at 1, too:
+
+    >>> v = np.float32([1.7, 16.393291, 17.934595])
+    >>> logistic(v), tanh(v)[0]
+    (array([0.84553474, 0.99999994, 1.0000001 ], dtype=float32), np.float32(0.93540907))
+    >>> with without_fma():
+    ...     logistic(v), tanh(v)[0]
+    (array([0.84553474, 1.        , 1.        ], dtype=float32), np.float32(0.935409))
+    """
+    before = _FUSED.set(False)
+    try:
+        yield
+    finally:
+        _FUSED.reset(before)
+
+
 def logistic(values: Array) -> Array:
     """Approximate 1 / (1 + exp(-v)) of float32 as onnxruntime does; NaN stays.
 
@@ -109,7 +134,7 @@ def logistic(values: Array) -> Array:
     """
     v = hold(values, -18, 18)
     ratio = _ratio(v, *LOGISTIC)
-    return hold(ratio + 0.5, 0, np.inf)
+    return hold(ratio + 0.5, 0, np.inf if _FUSED.get() else 1)
 
 
 def tanh(values: Array) -> Array:
@@ -130,5 +155,6 @@ def _ratio(v: Array, numerator: Sequence[float], denominator: Sequence[float]) -
 def _horner(square: Array, coefficients: Sequence[float]) -> Array:
     value = f32(coefficients[0])
     for coefficient in coefficients[1:]:
-        value = fma(value, square, f32(coefficient))
+        addend = f32(coefficient)
+        value = fma(value, square, addend) if _FUSED.get() else multiply(value, square) + addend
     return value

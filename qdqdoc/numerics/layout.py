@@ -35,6 +35,15 @@ def spread(parameter: Array, shape: Sequence[int], axis: int, block_size: int) -
     return parameter.reshape([parameter.size if i == axis % rank else 1 for i in range(rank)])
 
 
+def reach(kernel: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:
+    """Return the distance from the first position of a window to just behind its last.
+
+    >>> reach([3, 1, 2], [2, 5, 1])
+    (5, 1, 2)
+    """
+    return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+
+
 def same_pads(
     auto_pad: str,
     size: Sequence[int],
@@ -54,8 +63,8 @@ def same_pads(
     ([0, 0], [-1, -1])
     """
     total = [
-        (ceil(n / stride) - 1) * stride + reach - n
-        for n, reach, stride in zip(size, extent, strides, strict=True)
+        (ceil(n / stride) - 1) * stride + end - n
+        for n, end, stride in zip(size, extent, strides, strict=True)
     ]
     total = total if crop else [max(t, 0) for t in total]
     small = [int(t / 2) for t in total]
@@ -87,9 +96,8 @@ def windows(
     array([[[[0, 1],
              [2, 3]]]])
     """
-    rank = len(kernel)
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    view = np.lib.stride_tricks.sliding_window_view(x, reach, tuple(range(2, 2 + rank)))
+    axes = tuple(range(2, 2 + len(kernel)))
+    view = np.lib.stride_tricks.sliding_window_view(x, reach(kernel, dilations), axes)
     steps = [slice(None, None, s) for s in (*strides, *dilations)]
     return np.asarray(view[(slice(None), slice(None), *steps)])
 

@@ -139,6 +139,17 @@ def round_to_grid(values: Array, zero_point: Array, dtype: DTypeLike) -> Array:
     return codes.astype(dtype)
 
 
+def away_from_zero(values: Array, dtype: DTypeLike) -> Array:
+    """Round to integers, ties away from zero, as C's ``round`` does; then clip.
+
+    >>> away_from_zero(np.float32([0.5, -2.5, 2.4, 300, -300]), np.int8)
+    array([   1,   -3,    2,  127, -128], dtype=int8)
+    """
+    low, high = integer_range(dtype)
+    nearest = np.trunc(values + np.copysign(np.float64(0.5), values))
+    return np.asarray(nearest.clip(low, high)).astype(dtype)
+
+
 def requantize(accumulator: Array, multiplier: Array, zero_point: Array, dtype: DTypeLike) -> Array:
     """Bring an accumulator to the grid of the result: one product, one rounding, zero point, rails.
 
@@ -243,3 +254,53 @@ def hold(values: Array, low: float, high: float) -> Array:
     array([-1. ,  0.5,  nan], dtype=float32)
     """
     return f32(values.clip(low, high))
+
+
+def hold_and_round(values: Array, low: float, high: float, rounded: Array) -> None:
+    """Hold float32 within whole numbers, in place; write them rounded, ties to even.
+
+    For large tensors: no memory is taken. Where ``low`` and ``high`` are whole numbers, so are
+    the results that are held there.
+
+    >>> values, rounded = np.float32([-9.5, 0.5, 1.5, 9]), np.zeros(4, np.float32)
+    >>> hold_and_round(values, -3, 7, rounded)
+    >>> rounded, values
+    (array([-3.,  0.,  2.,  7.], dtype=float32), array([-3. ,  0.5,  1.5,  7. ], dtype=float32))
+    """
+    values.clip(low, high, out=values)
+    np.rint(values, out=rounded)
+
+
+def count_from(rounded: Array, origin: Array, out: Array) -> None:
+    """Add whole numbers in place and write the sums as integers; the caller knows that they fit.
+
+    >>> out = np.zeros(2, np.uint16)
+    >>> count_from(np.float32([-128, 127]), np.float32([128, 384]), out)
+    >>> out
+    array([  0, 511], dtype=uint16)
+    """
+    np.add(rounded, origin, out=rounded)
+    np.copyto(out, rounded, casting="unsafe")
+
+
+def whole_steps(values: Array, step: Array) -> Array | None:
+    """Count float32 values in steps, if each is a whole number of steps rounded to float32.
+
+    >>> tenth = np.float32(0.1)
+    >>> whole_steps(np.int8([-3, 7]) * tenth, tenth)
+    array([-3.,  7.])
+    >>> whole_steps(np.float32([0.35]), tenth)
+    """
+    counts = nearest_steps(values, step)
+    exact = (np.abs(counts) <= 2**24) & (multiply(counts, step) == values)
+    return counts if exact.all() else None
+
+
+def nearest_steps(values: Array, step: Array) -> Array:
+    """Count values in steps: the nearest whole number of them, as float64.
+
+    >>> nearest_steps(np.float32([0.34, -0.1]), np.float64([0.1, 0.1]))
+    array([ 3., -1.])
+    """
+    with np.errstate(all="ignore"):
+        return np.asarray(np.rint(np.asarray(values, np.float64) / step))

@@ -311,3 +311,16 @@ def forbidden(call: Call) -> Iterator[Call]:
     for name, values in attributes.items():
         for value in values:
             yield changed(call, f"{name} {value}", attributes={name: value})
+
+
+def masked_calls() -> Iterator[Call]:
+    """Yield each kind of mask, with and without a past, of queries that see all keys or not."""
+    for past, unidirectional in ((0, 0), (0, 1), (2, 0), (2, 1)):
+        name = f"past of {past}, unidirectional {unidirectional}"
+        attributes = {"unidirectional": unidirectional}
+        yield (call := attention_call(name, past=past, attributes=attributes, seed=past))
+        for kind, mask in mask_cases(3 + past):
+            yield changed(call, f"{kind}, {name}", {"mask_index": mask})
+    for value in (-1.5, 0.0, -30000.0):
+        masked = {"mask_index": tensor("int32", [1, 2])}
+        yield changed(call, f"filter {value}", masked, {"mask_filter_value": value})

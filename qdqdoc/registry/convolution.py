@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdqdoc.numerics.layout import taps
 from qdqdoc.registry.checks import refuse
-from qdqdoc.registry.spatial import one_value
+from qdqdoc.registry.values import expect_one_value
 from qdqdoc.registry.window import window
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def check_per_filter(operator: str, filters: int, **parameters: Array | None) ->
 def check_linear(operator: str, filters: int, bias: Array | None, **parameters: Array) -> None:
     """Check the scales and zero points of x, w and y, and the bias."""
     weights = {name: value for name, value in parameters.items() if name.startswith("w")}
-    one_value(operator, **{k: v for k, v in parameters.items() if k not in weights})
+    expect_one_value(operator, **{k: v for k, v in parameters.items() if k not in weights})
     check_per_filter(operator, filters, **weights)
     scale, zero_point = weights["w_scale"], weights["w_zero_point"]
     if zero_point.size not in {1, scale.size}:

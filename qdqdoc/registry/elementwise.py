@@ -8,17 +8,13 @@ import numpy as np
 
 from qdqdoc.numerics.formats import Array, tensor
 from qdqdoc.registry.checks import refuse
-from qdqdoc.registry.operator import Call
+from qdqdoc.registry.operator import Call, Differs
 from qdqdoc.registry.ties import every_code, nudge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     Shape = tuple[int, ...]
-
-SCALAR: Shape = ()
-VALUE: tuple[Shape, ...] = (SCALAR, (1,))
-"""Shapes of one value, where a vector of length one is as good as a scalar."""
 
 ODD_SCALES = (0, np.inf, np.nan, -0.75, 3e38, 1e-45)
 """What a scale should not be; the arithmetic is defined for each of them."""
@@ -69,21 +65,6 @@ PAIRS: tuple[tuple[Shape, Shape], ...] = (
     ((0,), (1,)),
 )
 """Shapes of two operands: each way in which one, both or neither is repeated."""
-
-
-def check_values(
-    operator: str, given: Mapping[str, Array | None], allowed: Sequence[Shape] = VALUE
-) -> None:
-    """Refuse a scale or zero point that is not one value of one of the shapes.
-
-    >>> check_values("QLinearAdd", {"A_scale": np.ones(2)})
-    Traceback (most recent call last):
-    ...
-    qdqdoc.registry.checks.OperatorError: QLinearAdd: A_scale: found shape (2,), allowed: () or (1,)
-    """
-    for name, value in given.items():
-        if value is not None and value.shape not in allowed:
-            refuse(operator, name, f"shape {value.shape}", " or ".join(map(str, allowed)))
 
 
 def check_broadcast(operator: str, tensors: Mapping[str, Array]) -> None:
@@ -178,6 +159,18 @@ def every_pair(
         low = int(codes[0])
         zeros = [low + zero for zero in next(zero_points)]
         yield two_operands((first, second), several, zeros, f"{number}: every pair of {kind}")
+
+
+def no_zero_point(call: Call) -> Differs:
+    """Return the difference that operators of two operands share: ``call`` lacks one in between."""
+    return Differs(
+        "onnxruntime",
+        call,
+        None,
+        "Only the last zero point can be left out: an empty name has no type to infer from.",
+        "All three zero points are optional.",
+        lambda other: not {"A_zero_point", "B_zero_point"} <= other.inputs.keys(),
+    )
 
 
 def wrong_values(right: Call, names: Sequence[str], shapes: Sequence[Shape]) -> Iterator[Call]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdqdoc.numerics.formats import DTYPES, integer_range
+from qdqdoc.numerics.formats import DTYPES, integer_range, tensor
 from qdqdoc.registry.checks import refuse
 from qdqdoc.registry.operator import UNWRITTEN, Call, Differs
+from qdqdoc.registry.values import expect_one_value, is_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -97,11 +98,6 @@ def _along(operator: str, name: str, parameter: Array | None, matrix: Array, axi
     return parameter
 
 
-def is_one_value(parameter: Array | None) -> bool:
-    """Tell whether a parameter is one value, or absent."""
-    return parameter is None or parameter.shape in {(), (1,)}
-
-
 def is_vector_of_batch(parameter: Array | None, matrix: Array) -> bool:
     """Tell whether several values stand as a vector beside more than one matrix."""
     return matrix.ndim > 2 and parameter is not None and parameter.ndim == 1 < parameter.size  # noqa: PLR2004 - rows, columns
@@ -117,8 +113,7 @@ def one_value(operator: str, name: str, parameter: Array | None, absent: int = 0
     """
     if parameter is None:
         return np.array(absent)
-    if not is_one_value(parameter):
-        refuse(operator, name, f"shape {parameter.shape}", "one value")
+    expect_one_value(operator, **{name: parameter})
     return parameter.reshape(())
 
 
@@ -283,6 +278,32 @@ def misshaped(matrix: str, shape: Shape, axis: int) -> Iterator[tuple[str, dict[
     for name, wrong in misshaped_parameters(shape, axis):
         for key, value in several(matrix, wrong).items():
             yield f"{key}: {name}", {key: value}
+
+
+def vectors_of_batches(scales: Call, zeros: Call, *theirs: float) -> tuple[Differs, Differs]:
+    """Return the differences of vectors beside a batch ``B``, one of scales and one of zero points.
+
+    ``theirs`` is what onnxruntime makes of the call with scales.
+    """
+    return (
+        Differs(
+            "onnxruntime",
+            scales,
+            tuple(tensor("float32", theirs).tolist()),
+            "If B is a batch, a vector of scales multiplies last: the bias is scaled, too. "
+            "A scale of shape (..., 1, N) is applied before the bias.",
+            "The bias is added to the product.",
+            lambda call: is_vector_of_batch(call.inputs["b_scale"], call.inputs["B"]),
+        ),
+        Differs(
+            "onnxruntime",
+            zeros,
+            None,
+            "A vector of zero points is refused if B is a batch; shape (..., 1, N) is taken.",
+            "b_zero_point may have an entry per column.",
+            lambda call: is_vector_of_batch(call.inputs.get("b_zero_point"), call.inputs["B"]),
+        ),
+    )
 
 
 def unwritten_sums(call: Call) -> Differs:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Literal
 
+from qdqdoc.errors import QdqdocError
+
 if TYPE_CHECKING:
     from qdqdoc.formula import Formula, Value
     from qdqdoc.numerics.formats import Array
@@ -218,6 +220,30 @@ class Operator:
     def takes(self) -> frozenset[str]:
         """Names of all parameters of the kernel."""
         return frozenset(signature(self.kernel).parameters)
+
+    def call_of(
+        self,
+        inputs: Sequence[Array | None],
+        attributes: Mapping[str, Any],
+        *,
+        opset: int = NEWEST_OPSET,
+        name: str = "",
+    ) -> Call:
+        """Bind the inputs of a node, in ONNX's order; ``None`` stands for one that is left out.
+
+        Raises
+        ------
+        QdqdocError
+            If there are more than the operator takes.
+        """
+        newest = self.versions[-1]
+        names = [name for name in newest.inputs if name != newest.variadic]
+        more = tuple(value for value in inputs[len(names) :] if value is not None)
+        if more and not newest.variadic:
+            found = f"found {len(inputs)} inputs, allowed: {len(names)}"
+            raise QdqdocError(f"{self.name}: {found}")
+        given = {k: v for k, v in zip(names, inputs, strict=False) if v is not None}
+        return Call(name=name, inputs=given, attributes=attributes, opset=opset, more=more)
 
     def run(self, call: Call) -> tuple[Array, ...]:
         """Run the kernel on a call; the result has one array for each output."""

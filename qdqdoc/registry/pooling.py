@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdqdoc.numerics.layout import taps, windows
+from qdqdoc.numerics.layout import reach, taps, windows
 from qdqdoc.numerics.sums import image_multiplier
 from qdqdoc.registry.checks import refuse
 from qdqdoc.registry.spatial import flag, padding, per_axis
@@ -40,7 +40,7 @@ class Pool:
     @property
     def reach(self) -> tuple[int, ...]:
         """Distance from the first position of a window to just behind its last."""
-        return _reach(self.kernel, self.dilations)
+        return reach(self.kernel, self.dilations)
 
     @property
     def whole(self) -> bool:
@@ -94,7 +94,7 @@ def channels_back(y: Array, channels_last: int) -> Array:
 
 
 def pool(operator: str, size: Sequence[int], attributes: Mapping[str, Any]) -> Pool:
-    """Check the attributes of a pool over an image of ``size``, whose windows have no gaps.
+    """Check the attributes of a pool over an image of ``size``, and count its windows.
 
     Raises
     ------
@@ -111,6 +111,11 @@ def pool(operator: str, size: Sequence[int], attributes: Mapping[str, Any]) -> P
     ...     print(pool("MaxPool", (7,), attributes).outputs)
     (4,)
     (2,)
+
+    Where positions are left out, a window reaches farther:
+
+    >>> pool("AveragePool", (7,), {"kernel_shape": [2], "dilations": [3], "pads": [0, 3]}).outputs
+    (7,)
     """
     rank = len(size)
     if min(size) < 1:
@@ -121,30 +126,29 @@ def pool(operator: str, size: Sequence[int], attributes: Mapping[str, Any]) -> P
             "one spatial axis or more, each 1 or longer",
         )
     kernel = per_axis(operator, "kernel_shape", attributes["kernel_shape"], rank)
-    strides = per_axis(operator, "strides", attributes.get("strides"), rank)
+    strides, dilations = (
+        per_axis(operator, name, attributes.get(name), rank) for name in ("strides", "dilations")
+    )
+    extent = reach(kernel, dilations)
     ceil_mode = attributes.get("ceil_mode", 0)
     flag(operator, "ceil_mode", ceil_mode)
-    pads = padding(operator, attributes, size, kernel, strides)
-    if any(pad >= n for pad, n in zip(pads, (*kernel, *kernel), strict=True)):
+    pads = padding(operator, attributes, size, extent, strides)
+    if any(pad >= n for pad, n in zip(pads, (*extent, *extent), strict=True)):
         refuse(
-            operator, "pads", list(pads), f"less than the window along each axis, {list(kernel)}"
+            operator, "pads", list(pads), f"less than the window along each axis, {list(extent)}"
         )
     outputs = []
     for axis in range(rank):
         begin, end = pads[axis], pads[rank + axis]
-        steps = size[axis] + begin + end - kernel[axis]
+        steps = size[axis] + begin + end - extent[axis]
         if steps < 0:
-            found = f"{steps + kernel[axis]} padded positions along spatial axis {axis}"
-            refuse(operator, "X", found, f"at least {kernel[axis]}")
+            found = f"{steps + extent[axis]} padded positions along spatial axis {axis}"
+            refuse(operator, "X", found, f"at least {extent[axis]}")
         count = -(-steps // strides[axis]) if ceil_mode else steps // strides[axis]
         # A window that begins behind the image would see padding alone.
         behind = ceil_mode and count * strides[axis] >= size[axis] + begin
         outputs.append(count if behind else count + 1)
-    return Pool(tuple(size), kernel, strides, (1,) * rank, pads, tuple(outputs))
-
-
-def _reach(kernel: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:
-    return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+    return Pool(tuple(size), kernel, strides, dilations, pads, tuple(outputs))
 
 
 def multiplier_is_refused(call: Call, size: Sequence[int]) -> bool:

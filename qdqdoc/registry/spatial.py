@@ -47,10 +47,3 @@ def flag(operator: str, name: str, value: int) -> None:
     """Refuse an attribute that is neither 0 nor 1."""
     if value not in {0, 1}:
         refuse(operator, name, value, "0 or 1")
-
-
-def one_value(operator: str, **parameters: Any) -> None:  # noqa: ANN401 - arrays, None if left out
-    """Refuse a scale or zero point that has more than one value, or a shape of more axes."""
-    for name, parameter in parameters.items():
-        if parameter is not None and parameter.shape not in {(), (1,)}:
-            refuse(operator, name, f"shape {parameter.shape}", "one value")

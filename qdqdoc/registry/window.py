@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qdqdoc.numerics.layout import reach
 from qdqdoc.registry.checks import refuse
 from qdqdoc.registry.spatial import padding, per_axis
 
@@ -63,13 +64,12 @@ def window(
         refuse(operator, "pads", list(pads), f"none beside auto_pad {auto_pad}")
     steps = per_axis(operator, "strides", strides, rank)
     spread_by = per_axis(operator, "dilations", dilations, rank)
-    extent = [(k - 1) * d + 1 for k, d in zip(kernel, spread_by, strict=True)]
+    extent = reach(kernel, spread_by)
     given = {"auto_pad": auto_pad, "pads": pads}
     around = padding(operator, given, x.shape[2:], extent, steps)
-    for axis, reach in enumerate(extent):
+    for axis, needed in enumerate(extent):
         padded = x.shape[2 + axis] + around[axis] + around[rank + axis]
-        if padded < reach:
-            refuse(
-                operator, "x", f"{padded} padded values along axis {2 + axis}", f"at least {reach}"
-            )
+        if padded < needed:
+            found = f"{padded} padded values along axis {2 + axis}"
+            refuse(operator, "x", found, f"at least {needed}")
     return Window(kernel, steps, spread_by, around, group)

@@ -18,13 +18,13 @@ from qdqdoc.calls.convolution import (
     FILTERS,
     IMAGE,
     Geometry,
-    adds_pairs,
     fill,
     forbidden_shapes,
     geometries,
     is_dilated_same,
     sums_nothing,
 )
+from qdqdoc.calls.pairs import integer_adds_pairs
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, tensor
 from qdqdoc.numerics.layout import pad, spread
@@ -32,7 +32,7 @@ from qdqdoc.numerics.products import Overflow, accumulate, integer_conv
 from qdqdoc.numerics.rounding import subtract32
 from qdqdoc.registry import UNWRITTEN, Call, Differs, Element, Version, operator
 from qdqdoc.registry.convolution import check_per_filter, of_filter, summed
-from qdqdoc.registry.spatial import one_value
+from qdqdoc.registry.values import expect_one_value
 from qdqdoc.registry.window import window
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ DIFFERS = (
         (32767,),
         "Pairs of products of int8 in x and uint8 in w are added in int16, which saturates.",
         "The accumulation may overflow if and only if in 32 bits.",
-        lambda call: call.inputs["x"].dtype == np.int8 and adds_pairs(call),
+        integer_adds_pairs,
         processor="saturating",
     ),
 )
@@ -342,7 +342,7 @@ def conv_integer(
         pads=pads,
         strides=strides,
     )
-    one_value(NAME, x_zero_point=x_zero_point)
+    expect_one_value(NAME, x_zero_point=x_zero_point)
     check_per_filter(NAME, w.shape[0], w_zero_point=w_zero_point)
     if x_zero_point is not None:
         x = subtract32(x, x_zero_point)

@@ -1,7 +1,8 @@
 """Turn codes back into real numbers: subtract the zero point, multiply by the scale.
 
-The subtraction is made in int32, where two 8-bit codes cannot overflow (in their own type they
-would), and the product is rounded once to float32, then to the type of the result.
+The difference of integer codes is exact (in their own type two of 8 bits would overflow; int32
+wraps), that of float codes is rounded to float32. So is the product, and then to the type of the
+result.
 """
 
 from __future__ import annotations

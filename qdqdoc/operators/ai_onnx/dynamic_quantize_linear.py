@@ -127,6 +127,14 @@ def _bound(formula: Formula) -> ElementOf:
     return element
 
 
+def _underflows(call: Call) -> bool:
+    """Tell whether the scale is 0 although there are positive values, and no negative ones."""
+    x = call.inputs["x"]
+    low, high = x.min(initial=0), x.max(initial=0)
+    step = divide(high, tensor("float32", 255), np.float32)
+    return bool(low == 0 < high and step == 0)
+
+
 _BOTTOMLESS = _call("minus infinity", [1, -np.inf])
 _UNKNOWN = _call("NaN", [np.nan, 1])
 _NOT_A_NUMBER = "Silent. Here NaN is lowest and highest, so that scale is NaN and every code 0."
@@ -178,7 +186,7 @@ DIFFERS = (
         (255,),
         "With a scale that underflows to 0, the zero point of a tensor without negatives is 255.",
         "The quotient of 0 and 0 has no code. Here it is the lowest, as everywhere.",
-        lambda call: call.name == _TINY.name,
+        _underflows,
         output="y_zero_point",
     ),
 )

@@ -28,7 +28,6 @@ from qdqdoc.registry import (
 from qdqdoc.registry.matrices import (
     MISFITS,
     as_matrices,
-    is_one_value,
     is_vector_of_batch,
     misshaped_parameters,
     operands,
@@ -40,6 +39,7 @@ from qdqdoc.registry.matrices import (
     unwritten_sums,
     without_vectors,
 )
+from qdqdoc.registry.values import is_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,12 +229,13 @@ def matmul_integer(
     AccumulatorOverflowError
         If a sum leaves int32 and ``overflow`` is ``"raise"``.
 
-    Notes
-    -----
-    No sum of up to 33,025 products of 8 bits wraps.
-
     Examples
     --------
+    No sum of up to 33,025 products of 8 bits wraps:
+
+    >>> (2**31 - 1) // 255**2
+    33025
+
     Both zero points are subtracted before the product; left out, they are 0:
 
     >>> import numpy as np

@@ -20,7 +20,6 @@ from qdqdoc.calls.convolution import (
     IMAGE,
     PAIRS,
     Geometry,
-    adds_pairs,
     fill,
     forbidden_parameters,
     forbidden_shapes,
@@ -29,6 +28,7 @@ from qdqdoc.calls.convolution import (
     linear_calls,
     sums_nothing,
 )
+from qdqdoc.calls.pairs import adds_pairs
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, tensor, type_name
 from qdqdoc.numerics.layout import pad, spread

@@ -32,7 +32,6 @@ from qdqdoc.registry.matrices import (
     MISFITS,
     as_matrices,
     granularities,
-    is_one_value,
     is_vector_of_batch,
     misshaped,
     one_value,
@@ -47,6 +46,7 @@ from qdqdoc.registry.matrices import (
     without_vectors,
 )
 from qdqdoc.registry.ties import every_code, products
+from qdqdoc.registry.values import is_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,21 +8,25 @@ operation at a time. Gates stand in the order input, output, forget, cell.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdqdoc.calls import fma
 from qdqdoc.calls.lstm import (
     OPTIONAL,
     TRIPLES,
     activation_calls,
     biased,
+    clipping_matters,
     large_sums,
     misfits,
+    no_steps,
     random_call,
     still_call,
+    uneven,
 )
-from qdqdoc.calls.odd import has_odd_value
 from qdqdoc.numerics.activations import ACTIVATIONS
 from qdqdoc.numerics.formats import Array, tensor
 from qdqdoc.numerics.lstm import Gates, Layer, Matrix
@@ -100,21 +104,12 @@ def vectors() -> Iterator[Call]:
     yield from large_sums()
 
 
-def _no_steps(call: Call) -> bool:
-    lengths = call.inputs.get("sequence_lens")
-    return len(call.inputs["X"]) == 0 or (lengths is not None and not lengths.any())
+def _fma_matters(call: Call, place: int) -> Array:
+    return fma.fma_matters(dynamic_quantize_lstm, call, place)
 
 
-def _uneven(call: Call) -> bool:
-    """Tell whether columns have zero points that onnxruntime refuses."""
-    return any(
-        zero.ndim > 1 and bool((zero != (0 if zero.dtype == np.int8 else zero[0, 0])).any())
-        for zero in (call.inputs["W_zero_point"], call.inputs["R_zero_point"])
-    )
-
-
-def _fma_matters(call: Call) -> bool:
-    return not {"Sigmoid", "Tanh"}.isdisjoint(call.attributes.get("activations") or USUAL)
+def _clipping_matters(call: Call, place: int) -> Array:
+    return clipping_matters(dynamic_quantize_lstm, call, place)
 
 
 _PLAIN = still_call("plain", (1, 2, 2, 1))
@@ -144,7 +139,7 @@ DIFFERS = (
         UNWRITTEN,
         "Where no sequence has a step, the cells are memory that was never written.",
         "Silent on empty sequences.",
-        _no_steps,
+        no_steps,
         output="Y_c",
     ),
     Differs(
@@ -161,7 +156,7 @@ DIFFERS = (
         None,
         "Zero points of columns must be 0 for int8, and all the same for uint8.",
         "There may be one for each column.",
-        _uneven,
+        uneven,
     ),
     Differs(
         "onnxruntime",
@@ -177,10 +172,12 @@ DIFFERS = (
             (theirs, theirs),
             "Sums are clipped to what is finite; NaN becomes the largest float.",
             "No clip if not specified.",
-            has_odd_value,
+            partial(_clipping_matters, place=place),
             output=output,
         )
-        for output, theirs in (("Y", _HUGE / 2), ("Y_h", _HUGE / 2), ("Y_c", _HUGE))
+        for place, (output, theirs) in enumerate(
+            (("Y", _HUGE / 2), ("Y_h", _HUGE / 2), ("Y_c", _HUGE))
+        )
     ),
     Differs(
         "onnxruntime",
@@ -195,13 +192,15 @@ DIFFERS = (
             "onnxruntime",
             biased(f"a product is rounded, {output}", [(-5, 0.25, -3, -2.25, 0.5)]),
             (theirs,),
-            "The polynomials are evaluated without fused multiply-adds.",
-            "The functions are real; how they are approximated is left open.",
-            _fma_matters,
-            "without FMA",
+            fma.WHY,
+            fma.TEXT,
+            partial(_fma_matters, place=place),
+            fma.NAME,
             output,
         )
-        for output, theirs in (("Y", _ROUNDED[0]), ("Y_h", _ROUNDED[0]), ("Y_c", _ROUNDED[1]))
+        for place, (output, theirs) in enumerate(
+            (("Y", _ROUNDED[0]), ("Y_h", _ROUNDED[0]), ("Y_c", _ROUNDED[1]))
+        )
     ),
 )
 

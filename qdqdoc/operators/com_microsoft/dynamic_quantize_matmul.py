@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.calls.odd import has_odd_value
 from qdqdoc.calls.saturation import PAIR, adds_pairs, dynamic_factors
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.dynamic import dynamic_parameters
@@ -23,7 +22,6 @@ from qdqdoc.registry import Call, Differs, Element, Version, operator, refuse
 from qdqdoc.registry.matrices import (
     MISFITS,
     as_matrices,
-    is_vector_of_batch,
     misshaped_parameters,
     operands,
     parameter_shapes,
@@ -31,6 +29,7 @@ from qdqdoc.registry.matrices import (
     place,
     random_codes,
     unwritten_sums,
+    vectors_of_batches,
     without_vectors,
 )
 
@@ -204,33 +203,26 @@ _PAIR = _call(
     b_zero_point=tensor("int8", 0),
     bias=tensor("float32", [0]),
 )
+
+
+def _has_no_range(call: Call) -> Array:
+    """Tell what comes of a tensor with NaN, and of a row with minus infinity."""
+    A = call.inputs["A"]
+    rows = np.asarray(np.isnan(A).any() | np.isneginf(A).any(axis=-1))
+    return rows if call.inputs["B"].ndim == 1 else rows[..., None]
+
+
 _EMPTY = _call("nothing to sum", np.zeros((2, 0), np.float32), np.zeros((0, 3), np.uint8))
 
 DIFFERS = (
-    Differs(
-        "onnxruntime",
-        _BATCH,
-        tuple(tensor("float32", [26.5, 55, 85.5]).tolist()),
-        "If B is a batch, a vector of scales multiplies last: the bias is scaled, too. "
-        "A scale of shape (..., 1, N) is applied before the bias.",
-        "The bias is added to the product.",
-        lambda call: is_vector_of_batch(call.inputs["b_scale"], call.inputs["B"]),
-    ),
-    Differs(
-        "onnxruntime",
-        _ZEROS,
-        None,
-        "A vector of zero points is refused if B is a batch; shape (..., 1, N) is taken.",
-        "b_zero_point may have an entry per column.",
-        lambda call: is_vector_of_batch(call.inputs.get("b_zero_point"), call.inputs["B"]),
-    ),
+    *vectors_of_batches(_BATCH, _ZEROS, 26.5, 55, 85.5),
     Differs(
         "onnxruntime",
         replace(_PAIR, name="NaN", inputs={**_PAIR.inputs, "A": tensor("float32", [[np.nan, 1]])}),
         (float(tensor("float32", 127.00001)),),
         "NaN does not count as lowest or highest, and minus infinity takes the other rail.",
         "Silent. Here scale and product are NaN.",
-        has_odd_value,
+        _has_no_range,
     ),
     unwritten_sums(_EMPTY),
     adds_pairs(_PAIR, 32767, factors=dynamic_factors),
@@ -292,7 +284,7 @@ def dynamic_quantize_matmul(
 
     Examples
     --------
-    The range -1 to 254 has steps of 1 and its zero at code 1; 2.5 is a tie and goes to 2:
+    The range -1 to 254 has steps of 1 and its zero at code 1; 2.5 is a tie:
 
     >>> import numpy as np
     >>> A = np.float32([[-1, 254], [0, 2.5]])
@@ -307,7 +299,7 @@ def dynamic_quantize_matmul(
     array([[1122., 1991.],
            [1001., 2000.]], dtype=float32)
 
-    Values of one row change the steps of another: with 25.4 instead of 254, 2.5 is kept better.
+    Values of one row change the steps of another: within a tenth of it 2.5 is kept better.
 
     >>> A[0] /= 10
     >>> dynamic_quantize_matmul(A, np.int8([[10], [1]]), np.float32(0.5))

@@ -7,6 +7,7 @@ has two that are sixteen places apart. Each exact sum is rounded once to float32
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import ceil, prod
 from typing import TYPE_CHECKING
@@ -76,12 +77,18 @@ def vectors() -> Iterator[Call]:
             yield make(f"type {kind}, sums of {length}", A)
             yield make(f"type {kind}, a row of {length}", A[0, 0])
             yield make(f"type {kind}, no row of {length}", A[:0])
+    plain = _call("the type by default", tensor("float32", np.eye(40)), 1, 2)
+    yield replace(plain, attributes={})
     yield _call("zero points beyond a code", tensor("float32", np.eye(40)), 1, 2, zero=100)
+
+
+def _kind(call: Call) -> int:
+    return int({**V1.attributes, **call.attributes}["blk_quant_type"])
 
 
 def element(call: Call, index: tuple[int, ...]) -> Element:
     """Bind the formula to one output element."""
-    kind = call.attributes["blk_quant_type"]
+    kind = _kind(call)
     size, start = BLOCKS[kind]
     blob, K = call.inputs["B"], int(call.inputs["B_shape"][0])
     blocks = -(-K // size)
@@ -117,7 +124,7 @@ DIFFERS = (
         None,
         "Type 2 is taken for type 1: a blob of another size is refused.",
         "Type 2: blocks of 64, no offset.",
-        lambda call: call.attributes["blk_quant_type"] == 2,  # noqa: PLR2004 - of a type
+        lambda call: _kind(call) == 2,  # noqa: PLR2004 - of a type
     ),
     Differs(
         "onnxruntime",

@@ -1,7 +1,7 @@
 """Multiply matrices of 16 bits and keep the sums in 32, which two products can leave.
 
-There are no zero points: the codes themselves are multiplied. The largest product of int16 is
-2**30, so that the sum of two may wrap.
+There are no zero points: the codes themselves are multiplied. The sum of two
+of the largest products wraps.
 """
 
 from __future__ import annotations

@@ -17,11 +17,10 @@ from qdqdoc.numerics.formats import Array, tensor, type_name
 from qdqdoc.numerics.products import Overflow, accumulate, integer_matmul
 from qdqdoc.numerics.rounding import cast, multiply, subtract32
 from qdqdoc.numerics.scaled import scaled
-from qdqdoc.registry import Call, Differs, Element, Version, operator, refuse
+from qdqdoc.registry import Call, Element, Version, operator, refuse
 from qdqdoc.registry.matrices import (
     MISFITS,
     as_matrices,
-    is_vector_of_batch,
     misshaped_parameters,
     one_value,
     operands,
@@ -30,6 +29,7 @@ from qdqdoc.registry.matrices import (
     place,
     random_codes,
     unwritten_sums,
+    vectors_of_batches,
     without_vectors,
 )
 
@@ -196,23 +196,7 @@ _UNIT |= {"bias": tensor("float32", [0])}
 _EMPTY = _call("nothing to sum", np.zeros((2, 0), np.uint8), np.zeros((0, 3), np.uint8))
 
 DIFFERS = (
-    Differs(
-        "onnxruntime",
-        _BATCH,
-        tuple(tensor("float32", [1.1, 4.2000003, 9.3]).tolist()),
-        "If B is a batch, a vector of scales multiplies last: the bias is scaled, too. "
-        "A scale of shape (..., 1, N) is applied before the bias.",
-        "The bias is added to the product.",
-        lambda call: is_vector_of_batch(call.inputs["b_scale"], call.inputs["B"]),
-    ),
-    Differs(
-        "onnxruntime",
-        _ZEROS,
-        None,
-        "A vector of zero points is refused if B is a batch; shape (..., 1, N) is taken.",
-        "b_zero_point may have an entry per column.",
-        lambda call: is_vector_of_batch(call.inputs.get("b_zero_point"), call.inputs["B"]),
-    ),
+    *vectors_of_batches(_BATCH, _ZEROS, 1.1, 4.2000003, 9.3),
     unwritten_sums(_EMPTY),
     adds_pairs(_call("a pair of products", *PAIR, **_UNIT), 32767),
 )

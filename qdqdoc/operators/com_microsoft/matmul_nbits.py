@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdqdoc.calls.level4 import INT8_LEVEL, has_whole_zeros, is_int8, keeps_floats, processors
+from qdqdoc.calls.level4 import (
+    BITS,
+    INT8_LEVEL,
+    bits_of,
+    has_whole_zeros,
+    int8_calls,
+    is_int8,
+    keeps_floats,
+    processors,
+)
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, tensor, type_name
 from qdqdoc.numerics.int8_blocks import block_matmul, int8_blocks
@@ -38,14 +47,14 @@ V1 = Version(
     outputs={"Y": "T1"},
     types={"T1": FLOATS, "T2": ("uint8",), "T3": ("uint8", *FLOATS), "T4": ("int32",)},
     attributes=dict.fromkeys(("K", "N", "block_size"), REQUIRED)
-    | {"accuracy_level": 0, "bits": 4, "weight_prepacked": 0},
+    | {"accuracy_level": 0, "bits": BITS, "weight_prepacked": 0},
 )
 
 SYMBOLS = {
     "a": "row of `A`",
     "q": "row of codes in `B`",
     "s": "the code's scale: that of its block, or of the block that `g_idx` names",
-    "z": "its zero point likewise; half of 2 to the power of `bits` where there are none",
+    "z": "its zero point likewise; half of two to the power of `bits` where there are none",
     "b": "`bias` of the column; zero where it is absent",
 }
 _SETS, _TYPES = {"K": "inputs; none if `B` is empty"}, {"T": "type of `A` and `Y`"}
@@ -92,7 +101,7 @@ def vectors() -> Iterator[Call]:
         yield make(f"{bits} bits, float zero points", A[1], zeros=floats, bias=bias, level=4)
         yield make(f"{bits} bits, one row, int8", A[0, 0], zeros=whole, level=4)
     yield from _shape_vectors()
-    yield from _int8_vectors()
+    yield from int8_calls()
 
 
 def _half_vectors() -> Iterator[Call]:
@@ -115,6 +124,8 @@ def _shape_vectors() -> Iterator[Call]:
     floats, make = tensor("float32", whole + 0.3), partial(nbits_call, codes=codes, scale=scale)
     plain = make("one row", A[3], zeros=whole, bias=tensor("float32", [1, 2, 3]))
     yield plain
+    needed = {k: v for k, v in plain.attributes.items() if V1.attributes[k] is REQUIRED}
+    yield replace(plain, name="no optional attribute", attributes=needed)
     held = plain.inputs
     flat = {k: held[k].reshape(-1) for k in ("scales", "zero_points")}
     yield replace(plain, name="flat scales and zero points", inputs={**held, **flat})
@@ -130,27 +141,9 @@ def _shape_vectors() -> Iterator[Call]:
     yield make("g_idx for the padding too", A, g_idx=groups, level=4)
 
 
-def _int8_vectors() -> Iterator[Call]:
-    """Yield rows with quotients on ties; a single code shows the scale, without a sum."""
-    rng = np.random.default_rng(13)
-    largest = np.array([[0.1], [1.7], [127], [3.3e5]])
-    for bits, size in ((2, 32), (4, 16), (4, 64), (8, 16), (8, 32)):
-        halves = np.rint(rng.normal(0, 40, (4, size))) + 0.5
-        A = tensor("float32", np.where(np.arange(size) % 5, halves / 127 * largest, largest))
-        make = partial(nbits_call, bits=bits, scale=[[0.3], [-1.1], [0.07]], level=INT8_LEVEL)
-        codes, zeros = rng.integers(0, 2**bits, (3, 1, size)), [[0]] * 3
-        single, bias = np.arange(size) == [[[1]], [[4]], [[7]]], tensor("float32", [0.7, -3, 1e3])
-        yield make(f"int8 by {bits} bits, blocks of {size}", A, codes, zeros=zeros)
-        yield make(f"int8, {bits} bits, blocks of {size}", A[:, : size - 3], codes, bias=bias)
-        yield make(f"int8 by one of {bits} bits and {size}", A, single * 1, zeros=zeros)
-    ends = (0, -3.7e-37, 3.8e-37, 1e-45, np.inf, -np.inf, 1)
-    small = tensor("float32", [(x, x / 3, x / -5, 0) for x in ends])
-    yield nbits_call("int8, far too small", small, single * 1, scale=1e30, zeros=zeros, level=4)
-
-
 def element(call: Call, index: tuple[int, ...]) -> Element:
     """Bind the formula to one output element."""
-    inputs, given = call.inputs, call.attributes
+    inputs, given = call.inputs, {**V1.attributes, **call.attributes}
     size, bits, groups = given["block_size"], given["bits"], inputs.get("g_idx")
     row, n, K = inputs["A"][index[:-1]], index[-1], range(given["K"] if inputs["B"].size else 0)
     zeros, scales = inputs.get("zero_points"), inputs["scales"].reshape(-1)
@@ -183,7 +176,7 @@ DIFFERS = (
         None,
         "8 bits take whole zero points only, and no g_idx.",
         "Allowed.",
-        lambda c: c.attributes["bits"] == 8 and (not has_whole_zeros(c) or "g_idx" in c.inputs),  # noqa: PLR2004 - of bits
+        lambda c: bits_of(c) == 8 and (not has_whole_zeros(c) or "g_idx" in c.inputs),  # noqa: PLR2004 - of bits
     ),
     _theirs(
         nbits_call("2 bits, a block of 512", _EYE[:1], _LONG, 2),
@@ -325,8 +318,12 @@ def matmul_nbits(
         The block whose scale and zero point each of the K inputs has; deprecated.
     bias
         (N,), added to the rounded sum in float32.
-    K, N, bits, block_size
-        Inputs, outputs, width of a code, and how many neighbours share a scale: a power of two.
+    K, N
+        How many inputs and outputs there are.
+    bits
+        Width of a code: 2, 4 or 8.
+    block_size
+        How many neighbours along K share a scale: a power of two, 16 or more.
     accuracy_level
         4: activations become int8 codes, unless zero points are floats or there is ``g_idx``. That
         is permitted, the rule left open :cite:p:`ort-contrib`; this one is onnxruntime's.
@@ -366,6 +363,13 @@ def matmul_nbits(
     >>> A = np.float32([[0, 0, 1, 0.1]])
     >>> matmul_nbits(A, B, scale, np.uint8([[0x03]]), accuracy_level=4, **sizes)
     array([[0.01023622]], dtype=float32)
+
+    There are no other widths:
+
+    >>> matmul_nbits(eye, B, scale, bits=3, **sizes)
+    Traceback (most recent call last):
+    ...
+    qdqdoc.registry.checks.OperatorError: MatMulNBits: bits: found 3, allowed: 2, 4 or 8
     """
     _check_attributes(bits, block_size, accuracy_level, weight_prepacked)
     blocks = ceil(K / block_size)

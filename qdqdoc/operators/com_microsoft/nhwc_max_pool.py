@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdqdoc.calls.convolution import is_dilated_same
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, integer_range, tensor, type_name
 from qdqdoc.numerics.layout import pad, same_pads, windows
@@ -193,11 +194,6 @@ def _outputs(shape: Pool, *, hangs: bool) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def _dilated_same(call: Call) -> bool:
-    attributes = call.attributes
-    return "SAME" in attributes.get("auto_pad", "") and max(attributes.get("dilations", [1])) > 1
-
-
 def _skips_ends(call: Call) -> bool:
     shape = _pool(call.inputs["x"].shape[1:-1], {**V1.attributes, **call.attributes})
     return call.attributes.get("auto_pad") == "SAME_LOWER" and min(shape.pads) < 0
@@ -220,7 +216,7 @@ DIFFERS = (
         (3, 4, 5, 6, 5),
         "SAME padding is made for the kernel without dilation, so outputs are missing.",
         "ONNX's MaxPool: the output has ceil(input / stride) positions.",
-        _dilated_same,
+        is_dilated_same,
     ),
     Differs(
         "onnxruntime",

@@ -124,7 +124,7 @@ def vectors() -> Iterator[Call]:
     yield replace(plain, name="no zero points", inputs=bare)
     lists = {k: v.reshape(1) for k, v in plain.inputs.items() if not v.ndim}
     yield shared.changed(plain, "scales and zero points in lists of one", lists)
-    yield from _masked_calls()
+    yield from shared.masked_calls()
     for name, scale in (("a scale", 0.3), ("a negative scale", -0.7), ("scale 0", 0.0)):
         yield shared.changed(plain, name, attributes={"scale": scale})
     for size in (5, 7, 11):
@@ -153,18 +153,6 @@ def vectors() -> Iterator[Call]:
         "weight_scale": tensor("float16", 0.9990234375),
     }
     yield shared.changed(single("", kind="float16", inner=1), "less than a tie", inputs)
-
-
-def _masked_calls() -> Iterator[Call]:
-    for past, unidirectional in ((0, 0), (0, 1), (2, 0), (2, 1)):
-        name = f"past of {past}, unidirectional {unidirectional}"
-        attributes = {"unidirectional": unidirectional}
-        yield (call := shared.attention_call(name, past=past, attributes=attributes, seed=past))
-        for kind, mask in shared.mask_cases(3 + past):
-            yield shared.changed(call, f"{kind}, {name}", {"mask_index": mask})
-    for value in (-1.5, 0.0, -30000.0):
-        masked = {"mask_index": tensor("int32", [1, 2])}
-        yield shared.changed(call, f"filter {value}", masked, {"mask_filter_value": value})
 
 
 def ties() -> Iterator[Call]:
@@ -294,8 +282,10 @@ def qattention(
 
     Parameters
     ----------
-    input, weight
-        Codes: (B, S, D), and (D, 3 H) with the columns of queries, of keys, then of values.
+    input
+        Codes, (B, S, D).
+    weight
+        Codes, (D, 3 H): the columns of queries, of keys, then of values.
     bias
         (3 H); its type is the type of the results.
     input_scale, input_zero_point
@@ -307,22 +297,28 @@ def qattention(
         positive, (B, P + S) or (B, S, P + S). A (B, 1) masks nothing.
     past
         Keys and values of earlier calls, (2, B, num_heads, P, H / num_heads).
-    num_heads, unidirectional
-        How many heads share the columns; 1 for queries that see no later key.
+    num_heads
+        How many heads share the columns.
+    unidirectional
+        1: a query sees no later key.
     scale
         What products of queries and keys are multiplied by; one over the root of the head size
         if it is not given, or 0.
     mask_filter_value
         What is added to the scores of masked keys, -10000 if not given.
-    do_rotary, past_present_share_buffer
-        0: the text does not say what angles, or which part of the buffer, another value means.
+    do_rotary
+        0: the text does not say what angles another value means.
+    past_present_share_buffer
+        0 or not given: the text does not say which part of the buffer another value means.
     overflow
         ``"wrap"``: a sum beyond int32 wraps; ``"raise"``: it is an error.
 
     Returns
     -------
-    output, present
-        (B, S, H), and the past with the new keys and values after it, as long as both.
+    output
+        What the queries make of the values, (B, S, H).
+    present
+        The past with the new keys and values after it, as long as both.
 
     Raises
     ------

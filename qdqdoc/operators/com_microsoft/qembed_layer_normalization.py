@@ -16,6 +16,7 @@ from qdqdoc.numerics.formats import Array, integer_range, tensor
 from qdqdoc.numerics.rounding import divide, f32, multiply, subtract32
 from qdqdoc.numerics.sums import sum_in_order
 from qdqdoc.registry import Call, Element, Version, operator, refuse
+from qdqdoc.registry.values import expect_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -227,14 +228,13 @@ def _check(held: Mapping[str, Array], epsilon: float) -> None:
 
 
 def _check_shapes(held: Mapping[str, Array], ids: Array, table: Array) -> None:
+    expect_one_value(NAME, **{k: v for k, v in held.items() if k.endswith(("scale", "point"))})
     for name, value in held.items():
         if name in {"mask", "segment_ids"} and value.shape != ids.shape:
             refuse(NAME, name, f"shape {value.shape}", f"{ids.shape}, as input_ids")
         if name in TABLES and value.shape[name not in TABLES[3:] :] != table.shape[1:]:
             allowed = f"{table.shape[1]} entries, as {TABLES[0]}"
             refuse(NAME, name, f"shape {value.shape}", allowed)
-        if name.endswith(("scale", "zero_point")) and value.shape not in {(), (1,)}:
-            refuse(NAME, name, f"shape {value.shape}", "one value")
 
 
 def _check_range(name: str, ids: Array, table: Array) -> None:
@@ -307,11 +307,13 @@ def qembed_layer_normalization(
     mask
         Shaped as ``input_ids``; 1 counts. Optional; it does not change ``layernorm_out``.
     word_embedding_scale, position_embedding_scale, segment_embedding_scale
-        Scales, one value each, as are the next two.
+        Scales of the three tables, one value each.
     gamma_scale, beta_scale
+        Scales of ``gamma_quant`` and ``beta_quant``, one value each.
     word_embedding_zero_point, position_embedding_zero_point, segment_embedding_zero_point
-        Zero points, one value each, of the type of the codes, which all five tables share.
+        Zero points of the three tables, one value each, of the type that all codes have.
     gamma_zero_point, beta_zero_point
+        Zero points of ``gamma_quant`` and ``beta_quant``, likewise.
     epsilon
         Added to the variance.
 

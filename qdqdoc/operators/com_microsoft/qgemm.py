@@ -20,7 +20,6 @@ from qdqdoc.numerics.scaled import scaled
 from qdqdoc.registry import UNWRITTEN, Call, Differs, Element, Version, operator, refuse
 from qdqdoc.registry.matrices import (
     as_matrices,
-    is_one_value,
     misshaped_parameters,
     one_value,
     per_column,
@@ -28,6 +27,7 @@ from qdqdoc.registry.matrices import (
     random_codes,
 )
 from qdqdoc.registry.ties import every_code, products
+from qdqdoc.registry.values import is_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,18 +16,18 @@ from qdqdoc.numerics.formats import Array, integer_range, tensor, type_name
 from qdqdoc.numerics.rounding import divide, fma, multiply, round_to_grid
 from qdqdoc.registry import Call, Differs, Element, Version, operator
 from qdqdoc.registry.elementwise import (
-    SCALAR,
     broadcast_index,
     broadcasts,
     check_broadcast,
-    check_values,
     every_pair,
     forbidden,
+    no_zero_point,
     odd_scales,
     random_zero_points,
     two_operands,
 )
 from qdqdoc.registry.ties import nudge
+from qdqdoc.registry.values import expect_scalars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,10 +178,6 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
     return Element(formula=formula, values=values, types={"T": type_name(inputs["A"].dtype)})
 
 
-def _is_left_out(call: Call) -> bool:
-    return not {"A_zero_point", "B_zero_point"} <= call.inputs.keys()
-
-
 def _terms(call: Call, kind: type[np.floating[Any]]) -> tuple[Array, Array, Array]:
     """Compute both products and the constant in one type, each step rounded to it."""
     inputs = call.inputs
@@ -219,14 +215,7 @@ def _rounds_products(call: Call) -> Array:
 _PAIR = tensor("uint8", [1, 2]), tensor("uint8", [0, 0])
 
 DIFFERS = (
-    Differs(
-        "onnxruntime",
-        two_operands(_PAIR, (1, 1, 1), (None, 0, 0), "no zero point of A"),
-        None,
-        "Only the last zero point can be left out: an empty name has no type to infer from.",
-        "All three zero points are optional.",
-        _is_left_out,
-    ),
+    no_zero_point(two_operands(_PAIR, (1, 1, 1), (None, 0, 0), "no zero point of A")),
     Differs(
         "onnxruntime",
         two_operands(_PAIR, (2**30, 1, 1), (0, 0, 3), "a sum beyond int32"),
@@ -352,7 +341,7 @@ def qlinear_add(
         "B_zero_point": B_zero_point,
         "C_zero_point": C_zero_point,
     }
-    check_values(NAME, {**scales, **zero_points}, (SCALAR,))
+    expect_scalars(NAME, **scales, **zero_points)
     none = np.zeros((), A.dtype)
     z_a, z_b, z_c = (none if zero is None else zero for zero in zero_points.values())
     last = A, divide(A_scale, C_scale, np.float32), z_a
@@ -376,6 +365,5 @@ def _runs(a: Shape, b: Shape) -> bool:
 def _sum(first: Term, last: Term, z_c: Array) -> Array:
     """Add the operands in steps of the result, as they come, to what all zero points make."""
     (codes, ratio, zero), (codes_last, ratio_last, zero_last) = first, last
-    with np.errstate(invalid="ignore"):
-        constant = z_c - fma(ratio_last, zero_last, multiply(ratio, zero))
+    constant = z_c - fma(ratio_last, zero_last, multiply(ratio, zero))
     return fma(codes_last, ratio_last, fma(codes, ratio, constant))

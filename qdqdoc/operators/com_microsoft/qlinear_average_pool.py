@@ -27,7 +27,8 @@ from qdqdoc.registry.pooling import (
     multiplier_is_refused,
     pool,
 )
-from qdqdoc.registry.spatial import flag, one_value
+from qdqdoc.registry.spatial import flag
+from qdqdoc.registry.values import expect_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -357,7 +358,7 @@ def qlinear_average_pool(
     array([[[12,  6,  9]]], dtype=uint8)
     """
     flag(NAME, "count_include_pad", count_include_pad)
-    one_value(
+    expect_one_value(
         NAME,
         x_scale=x_scale,
         x_zero_point=x_zero_point,

@@ -17,11 +17,11 @@ from qdqdoc.registry import REQUIRED, Call, Element, Version, operator, refuse
 from qdqdoc.registry.elementwise import (
     DECIDING_GRIDS,
     ODD_SCALES,
-    check_values,
     grids_with_ties,
     wrong_values,
 )
 from qdqdoc.registry.ties import every_code
+from qdqdoc.registry.values import expect_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -191,8 +191,8 @@ def qlinear_concat(Y_scale: Array, Y_zero_point: Array, *inputs: Array, axis: in
 
     Notes
     -----
-    The copy is seen where the scale is zero, infinite or so large that its multiples are: by way
-    of real numbers such codes would be lost.
+    A tensor on the result's grid is copied. That is visible where its scale is zero, or so large
+    that real values are infinite: a way through real values would lose the codes.
 
     Examples
     --------
@@ -224,7 +224,7 @@ def qlinear_concat(Y_scale: Array, Y_zero_point: Array, *inputs: Array, axis: in
     """
     if not inputs or len(inputs) % TRIPLE:
         refuse(NAME, "inputs", f"{len(inputs)} tensors", "triples of codes, scale and zero point")
-    check_values(NAME, {"Y_scale": Y_scale, "Y_zero_point": Y_zero_point})
+    expect_one_value(NAME, Y_scale=Y_scale, Y_zero_point=Y_zero_point)
     triples = [inputs[k : k + TRIPLE] for k in range(0, len(inputs), TRIPLE)]
     for number, triple in enumerate(triples):
         _check_triple(number * TRIPLE, triple, Y_zero_point.dtype)
@@ -241,7 +241,7 @@ def _check_triple(first: int, triple: tuple[Array, ...], kind: np.dtype[Any]) ->
     for name, array, allowed in zip(names, triple, wanted, strict=True):
         if type_name(array.dtype) != allowed:
             refuse(NAME, name, type_name(array.dtype), allowed)
-    check_values(NAME, dict(zip(names[1:], triple[1:], strict=True)))
+    expect_one_value(NAME, **dict(zip(names[1:], triple[1:], strict=True)))
 
 
 def _check_shapes(tensors: list[Array], axis: int) -> None:

@@ -19,7 +19,7 @@ from qdqdoc.numerics.formats import DTYPES, Array, integer_range, tensor, type_n
 from qdqdoc.numerics.sums import MOST_POSITIONS, image_average
 from qdqdoc.registry import Call, Differs, Element, Version, operator, refuse
 from qdqdoc.registry.pooling import channels_back, channels_second, multiplier_is_refused
-from qdqdoc.registry.spatial import one_value
+from qdqdoc.registry.values import expect_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,7 +211,7 @@ def qlinear_global_average_pool(
     >>> qlinear_global_average_pool(large, one, np.uint8(0), one, np.uint8(0))
     array([[[255]]], dtype=uint8)
     """
-    one_value(
+    expect_one_value(
         NAME,
         x_scale=x_scale,
         x_zero_point=x_zero_point,

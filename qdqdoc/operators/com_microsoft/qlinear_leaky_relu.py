@@ -10,8 +10,9 @@ from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import DTYPES, Array, tensor, type_name
 from qdqdoc.numerics.rounding import divide, multiply, round_to_grid, subtract32
 from qdqdoc.registry import Call, Differs, Element, Version, operator
-from qdqdoc.registry.elementwise import ODD_SCALES, check_values, wrong_values
+from qdqdoc.registry.elementwise import ODD_SCALES, wrong_values
 from qdqdoc.registry.ties import every_code, nudge
+from qdqdoc.registry.values import expect_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,7 +210,7 @@ def qlinear_leaky_relu(
 
     Notes
     -----
-    There are 256 codes, so a table of 256 results is the whole operator for one set of parameters.
+    Codes are few: a table of their results is the whole operator for one set of parameters.
 
     Three products and quotients are rounded to float32 in turn: the real value, its product with
     ``alpha``, the quotient by ``Y_scale``. Merging two of them gives other codes near ties.
@@ -244,7 +245,7 @@ def qlinear_leaky_relu(
         "Y_scale": Y_scale,
         "Y_zero_point": Y_zero_point,
     }
-    check_values(NAME, parameters)
+    expect_one_value(NAME, **parameters)
     none = np.zeros((), X.dtype)
     z_x, z_y = (none if z is None else z.reshape(()) for z in (X_zero_point, Y_zero_point))
     reals = multiply(X_scale.reshape(()), subtract32(X, z_x))

@@ -15,18 +15,18 @@ from qdqdoc.numerics.formats import Array, integer_range, tensor, type_name
 from qdqdoc.numerics.rounding import divide, multiply, round_to_grid, subtract32
 from qdqdoc.registry import Call, Differs, Element, Version, operator
 from qdqdoc.registry.elementwise import (
-    SCALAR,
     broadcast_index,
     broadcasts,
     check_broadcast,
-    check_values,
     every_pair,
     forbidden,
+    no_zero_point,
     odd_scales,
     random_zero_points,
     two_operands,
 )
 from qdqdoc.registry.ties import tie_multipliers
+from qdqdoc.registry.values import expect_scalars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,10 +130,6 @@ def element(call: Call, index: tuple[int, ...]) -> Element:
     return Element(formula=PRODUCT, values=values, types={"T": type_name(inputs["A"].dtype)})
 
 
-def _is_left_out(call: Call) -> bool:
-    return not {"A_zero_point", "B_zero_point"} <= call.inputs.keys()
-
-
 def _leaves_int32(call: Call) -> Array:
     """Mask the products of 2**31 steps or more, the zero point of the result included."""
     inputs = call.inputs
@@ -147,14 +143,7 @@ def _leaves_int32(call: Call) -> Array:
 _PAIR = tensor("uint8", [1, 2]), tensor("uint8", [2, 0])
 
 DIFFERS = (
-    Differs(
-        "onnxruntime",
-        two_operands(_PAIR, (1, 1, 1), (None, 0, 0), "no zero point of A"),
-        None,
-        "Only the last zero point can be left out: an empty name has no type to infer from.",
-        "All three zero points are optional.",
-        _is_left_out,
-    ),
+    no_zero_point(two_operands(_PAIR, (1, 1, 1), (None, 0, 0), "no zero point of A")),
     Differs(
         "onnxruntime",
         two_operands(_PAIR, (2**30, 1, 1), (0, 0, 3), "a product beyond int32"),
@@ -257,7 +246,7 @@ def qlinear_mul(
         "B_zero_point": B_zero_point,
         "C_zero_point": C_zero_point,
     }
-    check_values(NAME, {**scales, **zero_points}, (SCALAR,))
+    expect_scalars(NAME, **scales, **zero_points)
     none = np.zeros((), A.dtype)
     z_a, z_b, z_c = (none if zero is None else zero for zero in zero_points.values())
     multiplier = divide(multiply(A_scale, B_scale), C_scale, np.float32)

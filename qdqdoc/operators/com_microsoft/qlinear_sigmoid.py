@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdqdoc.calls import fma
 from qdqdoc.calls.grids import as_vectors, grid_call, several_values, without
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.elementary import logistic
 from qdqdoc.numerics.formats import DTYPES, Array, integer_range, tensor, type_name
 from qdqdoc.numerics.rounding import divide, multiply, round_to_grid, subtract32
 from qdqdoc.registry import Call, Differs, Element, Version, operator
-from qdqdoc.registry.spatial import one_value
 from qdqdoc.registry.ties import every_code, nudge
+from qdqdoc.registry.values import expect_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,31 +168,8 @@ def rejects() -> Iterator[Call]:
     yield from several_values(_call("", every_code("uint8"), (0.1, 0.004), (3, 1)))
 
 
-def _without_fma(v: Array) -> Array:
-    """Evaluate the polynomials as a processor does that rounds a product before it adds."""
-    v = np.clip(v, np.float32(-18), np.float32(18))
-    sums: dict[str, Array] = {}
-    for name, coefficient in COEFFICIENTS.items():
-        before = sums.get(name[0], np.zeros_like(v))
-        sums[name[0]] = before * (v * v) + np.float32(coefficient)
-    ratio: Array = v * sums["a"] / sums["b"]
-    return np.clip(ratio + np.float32(0.5), np.float32(0), np.float32(1))
-
-
 def _fma_matters(call: Call) -> Array:
-    """Tell which codes come out otherwise without fused multiply-adds."""
-    inputs, zero = call.inputs, np.zeros((), np.int8)
-    v = multiply(subtract32(inputs["X"], inputs.get("X_zero_point", zero)), inputs["X_scale"])
-    with np.errstate(all="ignore"):
-        one, other = (
-            round_to_grid(
-                divide(u, inputs["Y_scale"], np.float32),
-                inputs.get("Y_zero_point", zero),
-                inputs["X"].dtype,
-            )
-            for u in (logistic(v), _without_fma(v))
-        )
-    return np.asarray(one != other).reshape(inputs["X"].shape)
+    return fma.fma_matters(qlinear_sigmoid, call)
 
 
 _ONE = _call("", tensor("uint8", 166), (0.036119703, 0.004253804), (0, 0))
@@ -209,10 +187,10 @@ DIFFERS = (
         "onnxruntime",
         replace(_ONE, name="a product is rounded"),
         (235,),
-        "The polynomials are evaluated without fused multiply-adds.",
-        "The function is real; how it is approximated is left open.",
+        fma.WHY,
+        fma.TEXT,
         _fma_matters,
-        "without FMA",
+        fma.NAME,
     ),
 )
 
@@ -276,8 +254,10 @@ def qlinear_sigmoid(
     >>> far = np.uint8([16, 17, 18, 255])
     >>> qlinear_sigmoid(far, np.float32(-1), np.uint8(0), np.float32(2e-10))
     array([255, 255,   0,   0], dtype=uint8)
+    >>> round(1 / (1 + np.exp(18)) / 2e-10)
+    76
     """
-    one_value(
+    expect_one_value(
         NAME,
         X_scale=X_scale,
         X_zero_point=X_zero_point,

@@ -21,7 +21,7 @@ from qdqdoc.numerics.formats import DTYPES, Array, integer_range, largest_finite
 from qdqdoc.numerics.rounding import divide, round_to_grid, subtract32
 from qdqdoc.numerics.sums import sum_in_order
 from qdqdoc.registry import REQUIRED, Call, Element, Version, operator, refuse
-from qdqdoc.registry.spatial import one_value
+from qdqdoc.registry.values import expect_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,7 +262,7 @@ def qlinear_softmax(
     array([[17, 17],
            [33, 33]], dtype=uint8)
     """
-    one_value(
+    expect_one_value(
         NAME,
         X_scale=X_scale,
         x_zero_point=x_zero_point,

@@ -19,11 +19,11 @@ from qdqdoc.registry.elementwise import (
     ODD_SCALES,
     broadcast_index,
     check_broadcast,
-    check_values,
     grids_with_ties,
     wrong_values,
 )
 from qdqdoc.registry.ties import every_code
+from qdqdoc.registry.values import expect_one_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,8 +229,8 @@ def qlinear_where(
 
     Notes
     -----
-    The copy is seen where the scale is zero, infinite or so large that its multiples are: by way
-    of real numbers such codes would be lost.
+    A tensor on the result's grid is copied. That is visible where its scale is zero, or so large
+    that real values are infinite: a way through real values would lose the codes.
 
     Examples
     --------
@@ -270,7 +270,7 @@ def qlinear_where(
         "z_scale": z_scale,
         "z_zero_point": z_zero_point,
     }
-    check_values(NAME, parameters)
+    expect_one_value(NAME, **parameters)
     target = z_scale, z_zero_point
     x = regrid(X, (x_scale, x_zero_point), target)
     y = regrid(Y, (y_scale, y_zero_point), target)

@@ -158,14 +158,6 @@ def vectors() -> Iterator[Call]:
     yield small("bfloat16", kind="bfloat16")
 
 
-def ties() -> Iterator[Call]:
-    """Yield larger calls: long rows, many experts, blocks."""
-    for number, kind in enumerate(RULES):
-        make = partial(calls.expert_call, sizes=(60, 32, 16, 8), activation_type=kind, seed=number)
-        yield make(f"larger, {kind}", k=3)
-        yield make(f"larger with blocks, {kind}", block_size=16)
-
-
 def element(call: Call, index: tuple[int, ...]) -> Element:
     """Bind the formula to one output element."""
     values, sets = shared.element_values(call, index)
@@ -256,7 +248,7 @@ def _projection(
     differs=DIFFERS,
     bounds=(BOUND,),
     rejects=lambda: iter((*calls.forbidden(), _NOT_FUSED)),
-    ties=ties,
+    ties=lambda: calls.larger(RULES),
 )
 def qmoe(
     input: Array,  # noqa: A002 - ONNX's name
@@ -305,21 +297,26 @@ def qmoe(
     ----------
     input
         Tokens, (T, H) or (B, S, H).
-    router_probs, router_weights
-        (T, E). The k largest logits (not probabilities) choose the experts, the later one of
-        equals; their softmax weighs them, or the chosen ``router_weights`` do, which are
-        divided by their sum if ``normalize_routing_weights`` is 1.
+    router_probs
+        (T, E), logits and not probabilities: the k largest choose the experts, the later one of
+        equals, and their softmax weighs them.
+    router_weights
+        (T, E): those of the chosen experts weigh them instead, divided by their sum if
+        ``normalize_routing_weights`` is 1.
     fc1_experts_weights, fc2_experts_weights
         (E, F I, H bits / 8) and (E, H, I bits / 8), low bits first; F is 2 for swiglu, else 1.
-    fc1_scales, fc1_zero_points, fc1_experts_bias
-        (E, F I); scales and zero points also (E, F I, H / block_size). Zero points are packed
-        along their last axis; without them they are half the number of codes. So for fc2.
+    fc1_scales, fc1_zero_points, fc1_experts_bias, fc2_scales, fc2_zero_points, fc2_experts_bias
+        (E, F I), of fc2 (E, H); scales and zero points have one more axis, along blocks, if there
+        is a ``block_size``. Zero points are packed along their last axis; absent, they are half
+        the number of codes.
     expert_weight_bits, fc1_expert_weight_bits, fc2_expert_weight_bits
-        2, 4 or 8; the first holds where the others are not given.
+        2, 4 or 8; where a projection's own width is not given, the first one holds.
     activation_type
-        relu, gelu (with tanh), silu, identity or swiglu, to which the alpha, beta and limit
-        belong. Its gates and linear parts take turns in the rows if ``swiglu_fusion`` is 1, and
-        stand apart if it is 2.
+        relu, gelu (with tanh), silu, identity or swiglu.
+    activation_alpha, activation_beta, swiglu_limit
+        Parameters of swiglu.
+    swiglu_fusion
+        1: the gates and linear parts of swiglu take turns in the rows; 2: all gates stand first.
     accuracy_level
         Permits less than float32, of which no use is made here.
 
@@ -337,8 +334,8 @@ def qmoe(
 
     Examples
     --------
-    Two tokens, two experts, one number in and out: codes of 8 bits less 128, times the scale. The
-    first expert doubles, the second negates, so that relu leaves nothing of it:
+    Two tokens, two experts, one number in and out: codes of 8 bits less the middle one, times
+    the scale. The first expert doubles, the second negates, so that relu leaves nothing of it:
 
     >>> import numpy as np
     >>> x, logits = np.float32([[3], [5]]), np.float32([[9, 0], [4, 4]])

@@ -82,16 +82,15 @@ def test_wrong_inputs_are_named(pair: Document, inputs: dict[str, Any], message:
 
 
 def test_a_contract_has_a_name() -> None:
-    assert READY == ("qdq",)
+    assert READY == ("qdq", "exact", "ort", "ort-x86", "ort-x86-int8", "ort-arm")
     assert [*CONTRACTS] == ["qdq", "exact", "ort", "q31", "gemmlowp"]
 
 
 @pytest.mark.parametrize(
     ("contract", "message"),
     [
-        ("ort", "contract: found 'ort', which is not there yet; allowed: qdq"),
-        ("exact", "contract: found 'exact', which is not there yet; allowed: qdq"),
-        ("qqd", "contract: found 'qqd' (nearest: 'qdq'); allowed: qdq"),
+        ("q31", f"contract: found 'q31', which is not there yet; allowed: {', '.join(READY)}"),
+        ("qqd", f"contract: found 'qqd' (nearest: 'qdq'); allowed: {', '.join(READY)}"),
     ],
 )
 def test_a_contract_that_nobody_follows_is_refused(
@@ -135,6 +134,23 @@ def test_an_old_operator_is_named_before_any_work(tmp_path: Path) -> None:
     whole = document(tmp_path, made, *ends, {"s": np.float32(1)}, opset=9)
     with pytest.raises(ExecuteError, match=r"node 'quantizelinear'.*found 9, allowed: 10"):
         execute(whole, {})
+
+
+@pytest.mark.parametrize("op_type", ["Conv", "MatMul", "Gemm", "ReduceMean"])
+@pytest.mark.parametrize(
+    ("imports", "message"),
+    [
+        ({"": 6}, "found opset 6, allowed: 7 or newer"),
+        ({}, "the model imports no version of the operator set 'ai.onnx'"),
+    ],
+)
+def test_a_sum_of_no_known_version_is_named_before_any_work(
+    op_type: str, imports: dict[str, int], message: str
+) -> None:
+    whole = replace(by_hand(operation(op_type, "x x", "z"), names="x z"), opset_imports=imports)
+    with pytest.raises(ExecuteError) as caught:
+        execute(whole, {})
+    assert str(caught.value) == f"node 'z' ({op_type}): {message}"
 
 
 def by_hand(*operations: Operation, names: str) -> Document:

@@ -78,7 +78,7 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         (["net.onnx", "--input", "image=x.npy", "-o", "t.zip"], "give a name that ends so"),
         (["net.onnx", "--input", "image=x.npy", "-o", "no/t.npz"], "there is no such folder"),
         (["net.json", "--input", "image=x.npy", "-o", "net.npz"], "would overwrite what is read"),
-        (["net.onnx", "--input", "image=x.npy", "-o", "t.npz", "--contract=ort"], "'ort', which"),
+        (["net.onnx", "--input", "image=x.npy", "-o", "t.npz", "--contract=q31"], "'q31', which"),
         (["no.onnx", "--input", "image=x.npy", "-o", "t.npz"], "no.onnx: no such file"),
         (["x.npy", "--input", "image=x.npy", "-o", "t.npz"], "x.npy: not an ONNX model"),
     ],

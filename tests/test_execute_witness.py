@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 MODELS = Path(__file__).parent.parent / "models"
 QDQ = ("int8", "uint8", "int8_per_channel", "uint8_per_channel", "int8_folded")
-MOST_FLIPS = {"AveragePool": 2e-2}
-"""Shares of values that may be one step away; onnxruntime adds the 64 values one after another."""
-FEW = 1e-4
+MOST_FLIPS = 6
+"""So many codes of a type of operator may be a step away; two of Conv's 860,160 were seen, and two
+of AveragePool's 640. Each depends on onnxruntime's order of additions, so on the processor."""
+MOST_DIFFERENT = 42
+"""So many codes of a whole run may differ; 14 of 2,653,740 were seen, after one flip or two."""
+MOST_STEPS = 2
+"""So far away may one be; a flip is a step, and the operators behind it may stretch it."""
 UNSTATED = {*SUMS, "Softmax"}
 """Operators whose float results onnxruntime's order of additions or its exponential decides."""
 
@@ -123,7 +127,7 @@ def test_node_by_node_only_sums_flip_and_by_one_step(
             assert count.bits == count.flips == 0, op_type
         if op_type not in SUMS:
             assert count.flips == 0, op_type
-        assert count.flips <= max(MOST_FLIPS.get(op_type, FEW) * count.codes, 1), op_type
+        assert count.flips <= MOST_FLIPS, op_type
 
 
 @pytest.mark.parametrize("name", QDQ)
@@ -135,8 +139,11 @@ def test_end_to_end_the_same_digits(
     codes = [t for t in trace.tensors if t.operation and is_integer(t.value.dtype)]
     steps = [np.abs(t.value.astype(int) - given[t.name]) for t in codes]
     different = sum(int((step > 0).sum()) for step in steps)
-    record_property(f"qdq end to end: {name}", (sum(s.size for s in steps), different))
-    assert different <= 0.01 * sum(step.size for step in steps)
+    values = sum(step.size for step in steps)
+    record_property(f"qdq end to end: {name}", (values, different))
+    assert values > 10**6
+    assert different <= MOST_DIFFERENT
+    assert max(step.max() for step in steps) <= MOST_STEPS
     assert (trace["probabilities"].argmax(1) == given["probabilities"].argmax(1)).all()
     assert (trace["probabilities"].argmax(1) == images()["y"]).all()
 

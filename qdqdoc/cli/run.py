@@ -18,7 +18,7 @@ CONTRACT = "qdq"
 
 
 @click.command(
-    epilog="Example: qdqdoc run model.onnx --input image=image.npy -o trace.npz",
+    epilog="Example: qdqdoc run model.onnx --input image=image.npy --contract ort -o trace.npz",
     short_help="Run a model and write every tensor of the run.",
 )
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
@@ -33,7 +33,8 @@ CONTRACT = "qdq"
     "--contract",
     default=CONTRACT,
     show_default=True,
-    help="What the numbers are equal to; qdq is the file as written.",
+    help="What the numbers are equal to: qdq, the file as written; exact, each group rounded "
+    "once; ort, what onnxruntime makes of it (or one of its targets, as ort-x86-int8).",
 )
 @click.option(
     "-o",

@@ -10,13 +10,15 @@ import numpy as np
 from qdqdoc import __version__
 from qdqdoc.execute.attributes import Place
 from qdqdoc.execute.checks import refuse_large, refuse_unknown, refuse_unsound
-from qdqdoc.execute.contracts import CONTRACTS, READY, Contract, contract_named
+from qdqdoc.execute.contracts import CONTRACTS, READY, Contract, contract_named, followed
 from qdqdoc.execute.errors import ExecuteError
+from qdqdoc.execute.exact import ExactRecorder, ExactRunner, refuse_inexact
 from qdqdoc.execute.inputs import bind
 from qdqdoc.execute.reading import read_array
 from qdqdoc.execute.running import Recorder, Runner
 from qdqdoc.execute.saving import index_of, save
 from qdqdoc.execute.trace import Trace, Traced
+from qdqdoc.fuse import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +63,8 @@ def execute(
     inputs
         An array for each input of the model.
     contract
-        What the numbers are to be equal to, one of `READY`.
+        What the numbers are to be equal to, one of `READY`. The name of a target stands for
+        ``ort`` as that onnxruntime fuses; ``ort`` alone is ``ort-x86``.
     limit
         So many bytes may the tensors of the run take together.
 
@@ -94,13 +97,13 @@ def execute(
     >>> last.sha256 == sha256(bytes([2, 2, 198])).hexdigest()
     True
     """
-    followed = contract_named(contract)
+    named = contract_named(contract)
     refuse_unsound(document)
+    document = followed(document, named)
     refuse_unknown(document)
     given, sizes = bind(document, inputs)
     refuse_large(document, sizes, limit)
-    recorder = Recorder(tuple(document.tensors), limit)
-    runner = Runner(document, recorder)
+    recorder, runner = _runner(document, named, limit)
     place = Place(imports=document.opset_imports)
     for name, value in given.items():
         recorder.take(name, value, place)
@@ -111,11 +114,23 @@ def execute(
     return Trace(
         model=document.model_path,
         model_sha256=document.model_sha256,
-        contract=followed.name,
+        contract=named.name,
+        target=named.target,
+        processor=TARGETS[named.target].processor if named.target else "",
         peers=_peers() | runner.reference.peers,
         tensors=tuple(recorder.tensors),
         outputs=document.graph.outputs,
     )
+
+
+def _runner(document: Document, contract: Contract, limit: int) -> tuple[Recorder, Runner]:
+    names = tuple(document.tensors)
+    if contract.name == "exact":
+        refuse_inexact(document)
+        recorder = ExactRecorder(names, limit)
+        return recorder, ExactRunner(document, recorder)
+    plain = Recorder(names, limit)
+    return plain, Runner(document, plain)
 
 
 def _peers() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from qdqdoc.document import Document, Operation
     from qdqdoc.numerics.formats import Array
+
+Names = ChainMap[str, Any]
+"""The values that a graph can name: its own, then those of the graphs around it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from qdqdoc.execute.attributes import Place
 from qdqdoc.execute.control import BATCHED_SCAN, CONTROL
 from qdqdoc.execute.errors import ExecuteError
 from qdqdoc.execute.pools import SUMS
-from qdqdoc.execute.reference import refusal
+from qdqdoc.execute.reference import outdated, refusal
 from qdqdoc.execute.running import unsuitable
 from qdqdoc.groups import partial
 from qdqdoc.operators import OPERATORS
@@ -121,8 +121,10 @@ class _Walk:
             return "a sparse value cannot be run" if sparse else ""
         known = (*key, bool(operation.graphs), tuple(place.imports.items()))
         if known not in self.runs:
-            needless = not operation.domain and operation.op_type in SUMS
-            self.runs[known] = "" if needless else refusal(operation, place.imports)
+            if not operation.domain and operation.op_type in SUMS:
+                self.runs[known] = outdated("", place.imports)  # without onnx
+            else:
+                self.runs[known] = refusal(operation, place.imports)
         return self.runs[known]
 
 

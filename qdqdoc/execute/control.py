@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdqdoc.document import Graph
+from qdqdoc.execute.attributes import Names, Place
 from qdqdoc.execute.errors import ExecuteError
 from qdqdoc.numerics.formats import DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from qdqdoc.document import Graph, Operation
-    from qdqdoc.execute.attributes import Place
-    from qdqdoc.execute.running import Names, Runner
+    from qdqdoc.document import Operation
     from qdqdoc.numerics.formats import Array
 
 # ruff: noqa: ANN401 - a value is an array, a sequence of arrays or nothing
+
+Run = Callable[[Graph, Mapping[str, Any], Place, Names], list[Any]]
+"""Runs a graph on its inputs; it sees the names around it, too."""
 
 BATCHED_SCAN = 9
 """Before this opset Scan had a batch axis of its own."""
@@ -38,16 +42,16 @@ def truth(value: Any, what: str) -> bool:
 
 
 def run_if(
-    runner: Runner, operation: Operation, inputs: Sequence[Any], names: Names, place: Place
+    run: Run, operation: Operation, inputs: Sequence[Any], names: Names, place: Place
 ) -> list[Any]:
     """Run the branch that the condition chooses."""
     branch = "then_branch" if truth(inputs[0], "cond") else "else_branch"
     inside = place.inside(f"{operation.name}/{branch}")
-    return runner.graph(operation.graphs[branch], {}, inside, names)
+    return run(operation.graphs[branch], {}, inside, names)
 
 
 def run_loop(
-    runner: Runner, operation: Operation, inputs: Sequence[Any], names: Names, place: Place
+    run: Run, operation: Operation, inputs: Sequence[Any], names: Names, place: Place
 ) -> list[Any]:
     """Run the body while the condition holds, so many times at most."""
     body = operation.graphs["body"]
@@ -62,7 +66,7 @@ def run_loop(
         values = [np.array(index, np.int64), np.array(going), *carried]
         given = dict(zip(body.inputs, values, strict=True))
         inside = place.inside(f"{operation.name}/body[{index}]")
-        kept, *results = runner.graph(body, given, inside, names)
+        kept, *results = run(body, given, inside, names)
         going = truth(kept, "the condition that the body makes")
         carried = results[: len(carried)]
         for rows, value in zip(gathered, results[len(carried) :], strict=True):
@@ -72,7 +76,7 @@ def run_loop(
 
 
 def run_scan(
-    runner: Runner, operation: Operation, inputs: Sequence[Any], names: Names, place: Place
+    run: Run, operation: Operation, inputs: Sequence[Any], names: Names, place: Place
 ) -> list[Any]:
     """Run the body on one slice of the scanned inputs after the other."""
     body, settings = operation.graphs["body"], operation.attributes
@@ -91,7 +95,7 @@ def run_scan(
     for index, seen in enumerate(zip(*slices, strict=True)):
         given = dict(zip(body.inputs, [*carried, *seen], strict=True))
         inside = place.inside(f"{operation.name}/body[{index}]")
-        results = runner.graph(body, given, inside, names)
+        results = run(body, given, inside, names)
         carried = results[:start]
         for rows, value in zip(gathered, results[start:], strict=True):
             rows.append(value)

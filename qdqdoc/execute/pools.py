@@ -10,11 +10,10 @@ import numpy as np
 
 from qdqdoc.execute.errors import ExecuteError
 from qdqdoc.execute.sums import averaged, conv, gemm, matmul, reduced, wide
-from qdqdoc.registry.pooling import SMALLEST_RANK, Pool
-from qdqdoc.registry.spatial import flag, padding, per_axis
+from qdqdoc.registry.pooling import Pool, channels_second, pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from qdqdoc.numerics.formats import Array
 
@@ -32,47 +31,22 @@ def average_pool(x: Array, **attributes: Any) -> Array:
     >>> average_pool(x, kernel_shape=[2], pads=[1, 0], count_include_pad=1)
     array([[[0.5, 1.5, 3. ]]], dtype=float32)
     """
-    if x.ndim < SMALLEST_RANK:
-        raise ExecuteError(f"found shape {x.shape}, allowed: rank {SMALLEST_RANK} or more")
-    pool = _windows(x.shape[2:], attributes)
-    fields = pool.fields(wide(x), 0)
-    counts = [_counts(pool, a, attributes.get("count_include_pad", 0)) for a in range(x.ndim - 2)]
+    image = channels_second(AVERAGE_POOL, x, 0)
+    windows = pool(AVERAGE_POOL, image.shape[2:], {"kernel_shape": (), **attributes})
+    fields = windows.fields(wide(image), 0)
+    included = attributes.get("count_include_pad", 0)
+    counts = [_counts(windows, axis, included) for axis in range(x.ndim - 2)]
     divisor = reduce(np.multiply.outer, counts)
     rows = fields.reshape(*fields.shape[: x.ndim], -1)
     return averaged(rows, np.broadcast_to(divisor, rows.shape[:-1]), x.dtype)
 
 
-def _windows(size: Sequence[int], attributes: Mapping[str, Any]) -> Pool:
-    """Fill in the defaults and count the windows; those may have gaps, since opset 19."""
-    rank = len(size)
-    kernel = per_axis(AVERAGE_POOL, "kernel_shape", attributes.get("kernel_shape", ()), rank)
-    strides = per_axis(AVERAGE_POOL, "strides", attributes.get("strides"), rank)
-    dilations = per_axis(AVERAGE_POOL, "dilations", attributes.get("dilations"), rank)
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    pads = padding(AVERAGE_POOL, attributes, size, reach, strides)
-    ceil_mode = attributes.get("ceil_mode", 0)
-    flag(AVERAGE_POOL, "ceil_mode", ceil_mode)
-    outputs = []
-    for axis in range(rank):
-        steps = size[axis] + pads[axis] + pads[rank + axis] - reach[axis]
-        if steps < 0:
-            found = steps + reach[axis]
-            raise ExecuteError(
-                f"found {found} padded values along axis {2 + axis}, allowed: {reach[axis]} or more"
-            )
-        count = -(-steps // strides[axis]) if ceil_mode else steps // strides[axis]
-        # A window that begins behind the image would see padding alone.
-        behind = ceil_mode and count * strides[axis] >= size[axis] + pads[axis]
-        outputs.append(count if behind else count + 1)
-    return Pool(tuple(size), kernel, strides, dilations, pads, tuple(outputs))
-
-
-def _counts(pool: Pool, axis: int, include_pad: int) -> Array:
+def _counts(windows: Pool, axis: int, include_pad: int) -> Array:
     """Count along one axis what each window sees of the image, or of the padded image."""
-    begin, end = (pool.pads[axis], pool.pads[len(pool.size) + axis])
-    starts = np.arange(pool.outputs[axis]) * pool.strides[axis] - begin
-    taps = starts[:, None] + np.arange(pool.kernel[axis]) * pool.dilations[axis]
-    low, high = (-begin, pool.size[axis] + end) if include_pad else (0, pool.size[axis])
+    begin, end = (windows.pads[axis], windows.pads[len(windows.size) + axis])
+    starts = np.arange(windows.outputs[axis]) * windows.strides[axis] - begin
+    taps = starts[:, None] + np.arange(windows.kernel[axis]) * windows.dilations[axis]
+    low, high = (-begin, windows.size[axis] + end) if include_pad else (0, windows.size[axis])
     return np.asarray(((taps >= low) & (taps < high)).sum(axis=1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qdqdoc.document import Operation
+
+TELLING = 64
+"""An input of so many values may hold sizes; of a larger one the shape is enough."""
+
+WIDEST = 8
+"""Bytes of the widest common type, and of a text's place in an array."""
 
 OLDEST = 7
 """Before this opset operators broadcast by attributes that the reference operators do not know."""
@@ -32,14 +39,28 @@ PER_AXIS = 13
 """Since this opset those look along one axis; before they took all axes from it on together."""
 
 
-def refusal(operation: Operation, imports: Mapping[str, int]) -> str:
-    """Say why the reference operators do not run an operation; empty if they do."""
-    domain, name = operation.domain, operation.op_type
+def outdated(domain: str, imports: Mapping[str, int]) -> str:
+    """Say why no operator of a domain can be run in a model of these versions; empty if some can.
+
+    >>> outdated("", {"": 6}), outdated("", {"": 7}), outdated("", {})
+    ('found opset 6, allowed: 7 or newer', '', "the model imports no version of the operator set \
+'ai.onnx'")
+    """
     opset = imports.get(domain)
     if opset is None:
         return f"the model imports no version of the operator set {domain or 'ai.onnx'!r}"
     if not domain and opset < OLDEST:
         return f"found opset {opset}, allowed: {OLDEST} or newer"
+    return ""
+
+
+def refusal(operation: Operation, imports: Mapping[str, int]) -> str:
+    """Say why the reference operators do not run an operation; empty if they do."""
+    domain, name = operation.domain, operation.op_type
+    reason = outdated(domain, imports)
+    if reason:
+        return reason
+    opset = imports[domain]
     if name in RANDOM:
         return "its result is random"
     if operation.graphs:
@@ -107,6 +128,24 @@ class Reference:
         named = iter(results)
         return [next(named) if name else None for name in operation.outputs]
 
+    def announced(
+        self,
+        operation: Operation,
+        inputs: Sequence[Any],
+        attributes: Mapping[str, Any],
+        imports: Mapping[str, int],
+    ) -> int:
+        """Return the bytes of what comes out, as far as onnx's inference knows before it runs."""
+        from onnx import shape_inference  # noqa: PLC0415 - needed for such nodes alone
+
+        model = _one_node(operation, inputs, attributes, imports)
+        _describe(model.graph, [value for value in inputs if value is not None])
+        try:
+            known = shape_inference.infer_shapes(model, data_prop=True).graph.output
+        except (RuntimeError, TypeError, ValueError):
+            return 0  # what does not fit is said by the operator
+        return sum(_size(value.type.tensor_type) for value in known)
+
     def _flattened(
         self,
         operation: Operation,
@@ -135,9 +174,19 @@ def _evaluator(
     attributes: Mapping[str, Any],
     imports: Mapping[str, int],
 ) -> Any:  # noqa: ANN401 - onnx is not imported here
+    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - needed for such nodes alone
+
+    return ReferenceEvaluator(_one_node(operation, inputs, attributes, imports))
+
+
+def _one_node(
+    operation: Operation,
+    inputs: Sequence[Any],
+    attributes: Mapping[str, Any],
+    imports: Mapping[str, int],
+) -> Any:  # noqa: ANN401 - onnx is not imported here
     """Make a model of one node, of the types of the inputs at hand."""
     from onnx import helper  # noqa: PLC0415 - needed for such nodes alone
-    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - the same
 
     names = [f"i{n}" if value is not None else "" for n, value in enumerate(inputs)]
     outputs = [f"o{n}" if name else "" for n, name in enumerate(operation.outputs)]
@@ -147,7 +196,33 @@ def _evaluator(
     made = [helper.make_empty_tensor_value_info(name) for name in outputs if name]
     graph = helper.make_graph([node], "one_node", given, made)
     versions = [helper.make_opsetid(*item) for item in imports.items()]
-    return ReferenceEvaluator(helper.make_model(graph, opset_imports=versions))
+    return helper.make_model(graph, opset_imports=versions)
+
+
+def _describe(graph: Any, inputs: Sequence[Any]) -> None:  # noqa: ANN401 - the same
+    """Write the shapes of the inputs into the graph, and the values that may tell a shape."""
+    from onnx import numpy_helper  # noqa: PLC0415 - the same
+
+    for declared, value in zip(graph.input, inputs, strict=True):
+        if isinstance(value, np.ndarray):
+            axes = declared.type.tensor_type.shape.dim
+            for axis, size in zip(axes, value.shape, strict=True):
+                axis.dim_value = size
+            if value.size <= TELLING and value.dtype.isbuiltin and value.dtype.kind in "fiu":
+                graph.initializer.append(numpy_helper.from_array(value, declared.name))
+
+
+def _size(inferred: Any) -> int:  # noqa: ANN401 - the same
+    """Return the bytes of a tensor; 0 where an axis is unknown."""
+    from onnx import TensorProto, helper  # noqa: PLC0415 - the same
+
+    axes = [axis for axis in inferred.shape.dim if axis.HasField("dim_value")]
+    sizes: list[int] = [max(axis.dim_value, 0) for axis in axes]
+    if not inferred.HasField("shape") or len(sizes) < len(inferred.shape.dim):
+        return 0
+    if inferred.elem_type in {TensorProto.UNDEFINED, TensorProto.STRING}:
+        return WIDEST * prod(sizes)
+    return int(helper.tensor_dtype_to_np_dtype(inferred.elem_type).itemsize) * prod(sizes)
 
 
 def _declared(name: str, value: Any) -> Any:  # noqa: ANN401 - the same

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdqdoc.document import array
-from qdqdoc.execute.attributes import Place, attributes_of, constant
+from qdqdoc.execute.attributes import Names, Place, attributes_of, constant
+from qdqdoc.execute.codes import max_pool, pools_codes
 from qdqdoc.execute.control import CONTROL
 from qdqdoc.execute.errors import ExecuteError
 from qdqdoc.execute.growth import announced
@@ -17,21 +18,19 @@ from qdqdoc.execute.reference import Reference
 from qdqdoc.execute.sums import has_sums
 from qdqdoc.execute.trace import Traced, kind_of
 from qdqdoc.operators import OPERATORS
-from qdqdoc.registry import NEWEST_OPSET, Call
+from qdqdoc.registry import NEWEST_OPSET
 from qdqdoc.registry.checks import choose_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from qdqdoc.document import Document, Graph, Operation
+    from qdqdoc.numerics.formats import Array
 
 # ruff: noqa: ANN401 - a value is an array, a sequence of arrays or nothing
 
 OVERHEAD = 1024
 """What a tensor or a run of a graph costs beside values; so every endless loop meets the limit."""
-
-Names = ChainMap[str, Any]
-"""The values that a graph can name: its own, then those of the graphs around it."""
 
 
 class Recorder:
@@ -149,14 +148,16 @@ class Runner:
         if key in self.functions:
             return self._call(operation, inputs, attributes, place)
         if key in CONTROL:
-            return CONTROL[key](self, operation, inputs, names, place)
+            return CONTROL[key](self.graph, operation, inputs, names, place)
         if key == ("", "Constant"):
             return [constant(attributes)]
+        self.recorder.expect(announced(key[1], inputs, attributes), place.of(operation))
         if key in OPERATORS:
             return _registered(operation, inputs, attributes, place)
-        if not operation.domain and operation.op_type in SUMS and has_sums(inputs[0]):
-            return [SUMS[operation.op_type](*inputs, **attributes)]
-        more = announced(operation.op_type, inputs, attributes)
+        own = _own(operation, inputs)
+        if own is not None:
+            return [own(*inputs, **attributes)]
+        more = self.reference.announced(operation, inputs, attributes, place.imports)
         self.recorder.expect(more, place.of(operation))
         found = self.reference.run(operation, inputs, attributes, place.imports)
         return [_as_value(value) for value in found]
@@ -176,24 +177,23 @@ class Runner:
         return self.graph(function.graph, given, inside)
 
 
+def _own(operation: Operation, inputs: Sequence[Any]) -> Callable[..., Array] | None:
+    """Return what runs operators whose sums are rounded once, or that work on codes."""
+    if operation.domain:
+        return None
+    if operation.op_type in SUMS and has_sums(inputs[0]):
+        return SUMS[operation.op_type]
+    pools = pools_codes(operation.op_type, inputs, len(operation.outputs))
+    return max_pool if pools else None
+
+
 def _registered(
     operation: Operation, inputs: Sequence[Any], attributes: Mapping[str, Any], place: Place
 ) -> list[Any]:
     """Run an operator of ours."""
     operator = OPERATORS[operation.domain, operation.op_type]
-    newest = operator.versions[-1]
-    names = [name for name in newest.inputs if name != newest.variadic]
-    more = tuple(value for value in inputs[len(names) :] if value is not None)
-    if more and not newest.variadic:
-        raise ExecuteError(f"found {len(inputs)} inputs, allowed: {len(names)}")
-    given = {k: v for k, v in zip(names, inputs, strict=False) if v is not None}
-    call = Call(
-        name=operation.name,
-        inputs=given,
-        attributes=attributes,
-        opset=place.imports.get("", NEWEST_OPSET),
-        more=more,
-    )
+    opset = place.imports.get("", NEWEST_OPSET)
+    call = operator.call_of(inputs, attributes, opset=opset, name=operation.name)
     return [np.asarray(value) for value in operator.run(call)][: len(operation.outputs)]
 
 

@@ -69,7 +69,8 @@ class Trace:
     ``tensors`` are the inputs of the model and then whatever the operations made, in the order of
     the run. What the model stores is in its document. A tensor of an inner graph is named after
     the operations around it: ``loop/body[2]/y`` is the ``y`` of the third iteration. ``peers`` are
-    the versions of the packages that took part.
+    the versions of the packages that took part. Under ``ort``, ``target`` is the onnxruntime whose
+    fusions were followed, and ``processor`` says what its kernels take from the processor.
     """
 
     model: str
@@ -78,6 +79,8 @@ class Trace:
     peers: Mapping[str, str]
     tensors: tuple[Traced, ...]
     outputs: tuple[str, ...]
+    target: str = ""
+    processor: str = ""
 
     @cached_property
     def by_name(self) -> Mapping[str, Traced]:
@@ -103,6 +106,7 @@ class Trace:
             "model": self.model,
             "model_sha256": self.model_sha256,
             "contract": self.contract,
+            **({"target": self.target, "processor": self.processor} if self.target else {}),
             "peers": dict(sorted(self.peers.items())),
             "outputs": list(self.outputs),
             "tensors": [

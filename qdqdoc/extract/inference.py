@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, checker, shape_inference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from onnx import GraphProto
 
 SMALL = 4096
@@ -32,8 +35,14 @@ STAND_INS = {
 """Operators of com.microsoft that shape a tensor as a standard one does, and the inputs of that."""
 
 
+MOST_NODES = 10**6
+"""Inference opens every call of a function; what would become larger than this goes without."""
+
+
 def inferred(model: ModelProto) -> GraphProto:
     """Return the main graph with all types that can be had; the graph as it is if none can."""
+    if _opened(model) > MOST_NODES:
+        return model.graph
     shadow = _shadow(model)
     try:
         return shape_inference.infer_shapes(shadow, data_prop=True).graph
@@ -42,6 +51,25 @@ def inferred(model: ModelProto) -> GraphProto:
         *(RuntimeError, ValueError, TypeError, MemoryError),
     ):
         return model.graph
+
+
+def _opened(model: ModelProto) -> float:
+    """Count the nodes of the main graph when every call is opened; without end if one recurs."""
+    bodies = {(f.domain, f.name): f.node for f in model.functions}
+    known: dict[tuple[str, str], float] = {}
+
+    def count(nodes: Iterable[NodeProto]) -> float:
+        return sum(1 + called(node.domain, node.op_type) for node in nodes)
+
+    def called(*key: str) -> float:
+        if key not in bodies:
+            return 0
+        if key not in known:
+            known[key] = math.inf  # until it is counted: who comes back here never ends
+            known[key] = count(bodies[key])
+        return known[key]
+
+    return count(model.graph.node)
 
 
 def _shadow(model: ModelProto) -> ModelProto:

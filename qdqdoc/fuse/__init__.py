@@ -3,9 +3,8 @@
 A DQ.op.Q group is computed in floats unless the optimizer puts an integer operator in its
 place. This follows the optimizer pass by pass, on a graph that can be changed.
 
-Not followed yet: Transposes that are moved or cancelled, the new scales where two different pairs
-of QuantizeLinear and DequantizeLinear are joined, and what is folded into a float Conv before its
-weights are quantized. Networks that hold these may be predicted wrongly.
+Not followed: Transposes that are moved or cancelled, and what is folded into a float Conv before
+its weights are quantized. Networks that hold these may be predicted wrongly.
 """
 
 from __future__ import annotations
@@ -31,19 +30,18 @@ from qdqdoc.fuse.cleaning import (
     remove_identities,
 )
 from qdqdoc.fuse.clips import remove_clips
-from qdqdoc.fuse.network import Network, network
-from qdqdoc.fuse.preparing import (
-    complete_transposes,
-    propagate,
-    quantize_weights_and_biases,
-    unique_dequantize,
-)
+from qdqdoc.fuse.lowering import lowered, lowered_graph
+from qdqdoc.fuse.needs import lacking
+from qdqdoc.fuse.opening import opened
+from qdqdoc.fuse.operands import quantize_weights_and_biases
+from qdqdoc.fuse.preparing import complete_transposes, propagate, unique_dequantize
 from qdqdoc.fuse.rewriting import Answer, convert_to_uint8, fuse_groups, remove_pairs
 from qdqdoc.fuse.verdicts import Subject, subjects, verdict
 from qdqdoc.groups import partial
 
 if TYPE_CHECKING:
     from qdqdoc.document import Document, Graph
+    from qdqdoc.fuse.network import Network, Node
 
 __all__ = [
     "TARGETS",
@@ -92,6 +90,9 @@ def fuse(document: Document, target: str = "ort-x86") -> Fusion:
         raise FuseError(f"no target {target!r}: there are {', '.join(TARGETS)}")
     if partial(document):
         raise FuseError(f"{document.model_path}: holds its Q and DQ nodes alone; fuse needs all")
+    complaint = lacking(document)
+    if complaint:
+        raise FuseError(complaint)
     return _Fuser(document, TARGETS[target]).fusion()
 
 
@@ -103,17 +104,25 @@ class _Fuser:
         self.target = target
         self.counts: Counter[str] = Counter()
         self.verdicts: list[Verdict] = []
+        self.shifted: dict[str, int] = {}
         self.refused = ""
+        self.unwritten = ""
 
     def fusion(self) -> Fusion:
-        self._graph(self.document.graph, None, "")
-        counts = dict(sorted(self.counts.items()))
+        found = opened(self.document, self.document.graph)
+        graph = self._graph(found, self.document.graph, "")
+        made = lowered(self.document, graph, found.data)
         return Fusion(
-            target=self.target, verdicts=tuple(self.verdicts), counts=counts, refused=self.refused
+            target=self.target,
+            verdicts=tuple(self.verdicts),
+            counts=dict(sorted(self.counts.items())),
+            document=made,
+            shifted={k: v for k, v in self.shifted.items() if k in made.tensors},
+            refused=self.refused,
+            unwritten=self.unwritten,
         )
 
-    def _graph(self, graph: Graph, outer: Network | None, path: str) -> None:
-        found = network(self.document, graph, outer)
+    def _graph(self, found: Network, like: Graph, path: str) -> Graph:
         asked = subjects(found)
         unique_dequantize(found)
         for _ in range(ROUNDS):
@@ -121,9 +130,20 @@ class _Fuser:
                 break
         answers = self._second_level(found)
         self._tell(found, asked, answers, path)
-        for node in found.nodes:
-            for name, inner in node.graphs.items():
-                self._graph(inner, found, f"{path}{node.name}/{name}/")
+        bodies = {id(node): self._bodies(found, node, path) for node in found.nodes if node.graphs}
+        for node in (*found.folded, *found.nodes):
+            if node.opset != self.document.opset_imports.get(node.domain, node.opset):
+                self.unwritten = f"{node.name}: is of opset {node.opset}, unlike the model"
+        self.unwritten = self.unwritten or found.unwritten
+        return lowered_graph(found, like, bodies)
+
+    def _bodies(self, found: Network, node: Node, path: str) -> dict[str, Graph]:
+        return {
+            name: self._graph(
+                opened(self.document, graph, found, node), graph, f"{path}{node.name}/{name}/"
+            )
+            for name, graph in node.graphs.items()
+        }
 
     def _second_level(self, found: Network) -> dict[int, Answer]:
         answers: dict[int, Answer] = {}
@@ -137,6 +157,7 @@ class _Fuser:
             if not changed:
                 break
         self.refused = self.refused or found.refused
+        self.shifted |= found.shifted
         return answers
 
     def _tell(

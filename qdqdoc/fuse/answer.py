@@ -12,6 +12,8 @@ from qdqdoc.errors import QdqdocError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qdqdoc.document import Document
+
 
 class FuseError(QdqdocError):
     """The question has no answer: an unknown target, or a document without its operators."""
@@ -60,30 +62,39 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An onnxruntime to predict: what its optimizer allows, and who has seen it."""
+    """An onnxruntime to predict: what its optimizer allows, and who has seen it.
+
+    ``processor`` states what its kernels take from the processor.
+    """
 
     name: str
     int8_allowed: bool
     witnessed: bool
     about: str
+    processor: str
 
 
 X86 = "onnxruntime on x86-64 at ORT_ENABLE_EXTENDED"
+VNNI = "QLinearAdd and QLinearSigmoid with FMA; sums of uint8 times int8 without saturation"
+"""What processors with VNNI do. With AVX2 alone such sums saturate, with SSE there is no FMA."""
+
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
-        Target("ort-x86", int8_allowed=False, witnessed=True, about=X86),
+        Target("ort-x86", int8_allowed=False, witnessed=True, about=X86, processor=VNNI),
         Target(
             "ort-x86-int8",
             int8_allowed=True,
             witnessed=True,
             about=f"{X86} with session.qdqisint8allowed=1",
+            processor=VNNI,
         ),
         Target(
             "ort-arm",
             int8_allowed=True,
             witnessed=False,
             about="onnxruntime on 64-bit ARM at ORT_ENABLE_EXTENDED; predicted, not witnessed here",
+            processor="assumed to compute as x86-64 does; not witnessed",
         ),
     )
 }
@@ -119,16 +130,25 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fusion:
-    """The verdicts in graph order, and how often each operator runs in the end.
+    """The verdicts in graph order, what runs in the end, and how often each operator does.
 
-    ``counts`` has ``domain::`` before operators that are not of ai.onnx. ``refused`` says why
-    onnxruntime cannot load the model after its own rewriting; empty where it can.
+    ``counts`` has ``domain::`` before operators that are not of ai.onnx. ``document`` is what
+    onnxruntime's optimizer makes of the model: functions are opened, integer operators stand in
+    the place of groups; what it folds into constants is still there, as operations before the
+    others. Its tensors have the names of the model where they are the model's. ``shifted`` tells
+    how much larger the codes of a tensor are than in the model, where int8 became uint8.
+
+    ``refused`` says why onnxruntime cannot load the model after its own rewriting, ``unwritten``
+    why ``document`` is not what it would run; both are empty where all is well.
     """
 
     target: Target
     verdicts: tuple[Verdict, ...]
     counts: Mapping[str, int]
+    document: Document
+    shifted: Mapping[str, int]
     refused: str = ""
+    unwritten: str = ""
 
     def __getitem__(self, node: str) -> Verdict:
         """Return the verdict on a node by its name."""

@@ -10,14 +10,19 @@ import json
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from qdqdoc.document import Tensor
 from qdqdoc.fuse.network import Node
 from qdqdoc.fuse.pairs import same_parameters
+from qdqdoc.numerics.formats import integer_range
+from qdqdoc.numerics.rounding import away_from_zero, divide, f32, multiply
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from qdqdoc.fuse.network import Network
+    from qdqdoc.numerics.formats import Array
 
 RANDOM = frozenset(
     {"RandomUniform", "RandomNormal", "RandomUniformLike", "RandomNormalLike", "Multinomial"}
@@ -71,12 +76,49 @@ def remove_double_pairs(network: Network) -> bool:
         kind = network.code_type(inner)
         if kind not in {"int8", "uint8"} or network.code_type(second) != kind:
             continue
+        _share_grid(network, (inner, second), [first, *last])
         for node in last:
             network.connect(node, 0, first.outputs[0])
         network.remove(second)
         network.remove(inner)
         changed = True
     return changed
+
+
+def _share_grid(network: Network, pair: tuple[Node, Node], outer: list[Node]) -> None:
+    """Give the two nodes that stay the grid of what both pairs can hold."""
+    scales, zeros = ([network.value(node.inputs[at]) for node in pair] for at in (1, 2))
+    if zeros[0] == zeros[1] and abs(scales[0] - scales[1]) < SAME:
+        return
+    scale, zero_point = common_grid(scales, zeros, network.code_type(pair[0]))
+    names = [
+        network.store(f"{pair[0].name}_scale", scale, "scale"),
+        network.store(f"{pair[0].name}_zero_point", zero_point, "zero_point"),
+    ]
+    for node in outer:
+        for position, name in enumerate(names, start=1):
+            network.connect(node, position, name)
+
+
+SAME = 1e-20
+"""Scales that are nearer than this count as equal to onnxruntime."""
+
+
+def common_grid(scales: list[float], zeros: list[int], kind: str) -> tuple[Array, Array]:
+    """Return the scale and zero point that span what two grids both reach.
+
+    >>> common_grid([0.5, 1.0], [0, 128], "uint8")
+    (array(0.49803922, dtype=float32), array(0, dtype=uint8))
+    """
+    low, high = map(np.asarray, integer_range(kind))
+    ends = [
+        [multiply(end - zero, np.asarray(scale)) for end in (low, high)]
+        for scale, zero in zip(scales, zeros, strict=True)
+    ]
+    least, most = max(end[0] for end in ends), min(end[1] for end in ends)
+    scale = divide(f32(most - least), high - low, np.float32)
+    offset = f32(low - divide(least, scale, np.float32))
+    return scale, away_from_zero(offset, kind)
 
 
 def merge_equal(network: Network) -> bool:
@@ -124,6 +166,7 @@ def fold_constants(network: Network) -> bool:
         for name in filter(None, node.outputs):
             kind = network.code_type(node) if node.quantizes else network.dtype(name)
             network.new_constant(name, kind)
+        network.folded.append(node)
         network.remove(node)
         changed = True
     return changed
@@ -154,6 +197,8 @@ def make_gemm(network: Network) -> bool:
         if left is None or right is None or added is None or len(right) != 2:  # noqa: PLR2004 - matrix
             continue
         matrix = len(left) == 2  # noqa: PLR2004 - a matrix
+        if not left:
+            continue
         if not (matrix or _is_known(left, right)) or not _fits(added, left, right[1]):
             continue
         inputs, outputs = [*node.inputs, bias], list(follower.outputs)
@@ -184,6 +229,7 @@ def _flatten(network: Network, gemm: Node, left: tuple[Any, ...], columns: int) 
     source, result = gemm.inputs[0], gemm.outputs[0]
     rows = prod(left[:-1])
     kind = network.dtype(source) or "float32"
+    network.tensors[result] = Tensor(name=result, dtype=kind, shape=(*left[:-1], columns))
     flat = network.new(source, Tensor(name="", dtype=kind, shape=(rows, left[-1])))
     product = network.new(result, Tensor(name="", dtype=kind, shape=(rows, columns)))
     after = network.nodes.index(gemm) + 1
@@ -195,8 +241,7 @@ def _flatten(network: Network, gemm: Node, left: tuple[Any, ...], columns: int) 
 
 
 def _reshape(network: Network, source: str, made: str, gemm: Node) -> Node:
-    shape = network.new(f"{made}_shape", Tensor(name="", dtype="int64", shape=None))
-    network.constants.add(shape)
+    shape = network.store(f"{made}_shape", np.array(network.tensors[made].shape, np.int64))
     name = f"Reshape of {source}"
     return Node(
         name=name, op_type="Reshape", inputs=[source, shape], outputs=[made], opset=gemm.opset

@@ -8,30 +8,32 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from qdqdoc.document import Tensor, array
-from qdqdoc.fuse.answer import FuseError
-from qdqdoc.groups import DEQUANTIZE, QUANTIZE, captured
+from qdqdoc.document import Document, Graph, Tensor, array
+from qdqdoc.document.arrays import encode
+from qdqdoc.groups import DEQUANTIZE, QUANTIZE
+from qdqdoc.numerics.formats import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping
 
-    from qdqdoc.document import Document, Function, Graph, Operation
+    from qdqdoc.document import Role
+    from qdqdoc.numerics.formats import Array
 
 SHARED_TYPES = frozenset({"float32", "float16", "float64", "int32", "int64"})
-DEPTH = 64
-"""Functions that call functions deeper than this are taken for a cycle."""
-
-CALLS = 10_000
-"""More calls than this are not opened: functions that call others twice double with each depth."""
+INLINE = 16
+"""So many values of a new constant stand beside its name, as in what `extract` makes."""
 
 
 @dataclass(eq=False, slots=True)
 class Node:
     """A node. ``name`` is that of the document, behind those of the functions around it.
 
-    ``replaces`` lists the document's nodes that it stands for, each with its operator.
+    ``replaces`` lists the document's nodes that it stands for, each with its operator. What its
+    graphs read from outside, ``hidden``, was called ``origins`` when the graph was made; so were
+    its inputs, which stand first there.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Node:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     graphs: Mapping[str, Graph] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     replaces: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -76,11 +79,17 @@ class Network:
         self.nodes: list[Node] = []
         self.tensors: dict[str, Tensor] = {}
         self.constants: set[str] = set()
-        self.outputs = set(outputs)
+        self.results = tuple(outputs)
+        self.outputs = set(self.results)
+        self.around: frozenset[str] = frozenset()
         self.makers: dict[str, Node] = {}
         self.readers: dict[str, list[Edge]] = {}
         self.fresh: Counter[str] = Counter()
+        self.data: dict[str, bytes] = {}
+        self.folded: list[Node] = []
+        self.shifted: dict[str, int] = {}
         self.refused = ""
+        self.unwritten = ""
 
     def add(self, node: Node, *, before: Node | None = None) -> Node:
         """Put a node in, at the end where no place is given."""
@@ -105,7 +114,16 @@ class Network:
         if before:
             self.readers[before].remove((node, position))
         node.inputs[position] = name
-        self.readers.setdefault(name, []).append((node, position))
+        if name:
+            self.readers.setdefault(name, []).append((node, position))
+
+    def rewire(self, node: Node, inputs: list[str]) -> None:
+        """Give a node other inputs."""
+        for position in range(len(node.inputs)):
+            self.connect(node, position, "")
+        node.inputs = [""] * len(inputs)
+        for position, name in enumerate(inputs):
+            self.connect(node, position, name)
 
     def redirect(self, old: str, new: str) -> None:
         """Let all that read a tensor read another one."""
@@ -158,8 +176,21 @@ class Network:
         self.tensors[name] = replace(like, name=name) if like else Tensor(name=name)
         return name
 
+    def store(self, base: str, value: Array, role: Role = "constant") -> str:
+        """Keep a value as a constant and return its name."""
+        dtype, shape, name = type_name(value.dtype), value.shape, self.new(base)
+        held = Tensor(name=name, dtype=dtype, shape=shape, role=role, initializer=True)
+        if value.size <= INLINE:
+            self.tensors[name] = replace(held, values=tuple(value.ravel().tolist()))
+        else:
+            raw = encode(value, dtype)
+            self.tensors[name] = replace(held, sha256=sha256(raw).hexdigest())
+            self.data[sha256(raw).hexdigest()] = raw
+        self.constants.add(name)
+        return name
+
     def new_constant(self, name: str, dtype: str) -> None:
-        """Make a tensor a constant whose value nobody asks for."""
+        """Make a tensor a constant whose value only a run tells."""
         shape = self.tensors[name].shape if name in self.tensors else None
         self.tensors[name] = Tensor(name=name, dtype=dtype, shape=shape)
         self.constants.add(name)
@@ -199,9 +230,23 @@ class Network:
         known = self.tensors.get(name)
         if name not in self.constants or known is None:
             return None
-        if known.values is None and known.sha256 is not None and self.document is not None:
-            return tuple(array(self.document, known).reshape(-1).tolist())
+        if known.values is None and known.sha256 is not None:
+            return tuple(self.array(name).reshape(-1).tolist())
         return known.values
+
+    def array(self, name: str) -> Array:
+        """Return the value of a constant that the model stores or that was stored here.
+
+        Raises
+        ------
+        DocumentError
+            If its value is not known before a run.
+        """
+        known = self.tensors[name]
+        if self.document is None or known.sha256 in self.data:
+            held = Document(model_path="", graph=Graph(), data=self.data)
+            return array(held, known)
+        return array(self.document, known)
 
     def identity(self, name: str) -> Hashable:
         """Return what a tensor is the same as: onnxruntime lets equal scalars be one tensor.
@@ -220,104 +265,3 @@ class Network:
         same = self.identity(name)
         names = [name] if same == name else [n for n in self.constants if self.identity(n) == same]
         return sum(len(self.edges(one)) for one in names)
-
-
-def network(document: Document, graph: Graph, outer: Network | None = None) -> Network:
-    """Return a graph of a document in the form in which it can be changed."""
-    found = Network(graph.outputs, document)
-    if outer is not None:
-        found.tensors.update(outer.tensors)
-        found.constants.update(outer.constants)
-    _Builder(document, found).graph(graph)
-    return found
-
-
-class _Builder:
-    """Adds the nodes of a graph, those of its functions in the place of their calls."""
-
-    def __init__(self, document: Document, network: Network) -> None:
-        self.network = network
-        self.version = document.ir_version
-        self.functions = {(f.domain, f.name): f for f in document.functions}
-        self.opsets = document.opset_imports
-        self.calls = 0
-
-    def graph(self, graph: Graph) -> None:
-        overridable = set(graph.inputs) if (self.version or 0) > 3 else set()  # noqa: PLR2004 - IR 4
-        for tensor in graph.tensors.values():
-            self.network.tensors[tensor.name] = tensor
-            if tensor.initializer and tensor.name not in overridable:
-                self.network.constants.add(tensor.name)
-        names = {name: name for name in graph.tensors}
-        self._nodes(graph.operations, names, "", self.opsets, 0)
-
-    def _nodes(
-        self,
-        operations: Iterable[Operation],
-        names: dict[str, str],
-        path: str,
-        opsets: Mapping[str, int],
-        depth: int,
-    ) -> None:
-        for operation in operations:
-            function = self.functions.get((operation.domain, operation.op_type))
-            if function is not None:
-                self._call(operation, function, names, path, depth)
-                continue
-            inputs = [names.get(name, name) for name in operation.inputs]
-            outputs = [names.setdefault(name, f"{path}{name}") for name in operation.outputs]
-            outputs = [
-                new if old else "" for old, new in zip(operation.outputs, outputs, strict=True)
-            ]
-            if operation.op_type == "Constant" and not operation.domain:
-                self.network.constants.update(outputs)
-                continue
-            domain = "" if operation.domain == "ai.onnx" else operation.domain
-            self.network.add(
-                Node(
-                    name=path + operation.name,
-                    op_type=operation.op_type,
-                    inputs=inputs,
-                    outputs=outputs,
-                    domain=domain,
-                    opset=opsets.get(domain, 0),
-                    attributes=operation.attributes,
-                    graphs=operation.graphs,
-                    hidden=tuple(names.get(name, name) for name in captured(operation)),
-                    replaces=((path + operation.name, operation.op_type),),
-                )
-            )
-
-    def _call(
-        self,
-        call: Operation,
-        function: Function,
-        names: Mapping[str, str],
-        path: str,
-        depth: int,
-    ) -> None:
-        """Open a function: its tensors get the caller's names, or its own behind the call's."""
-        if depth > DEPTH:
-            raise FuseError(
-                f"{call.name}: function {function.name!r}: found calls deeper than {DEPTH}; "
-                "it may call itself"
-            )
-        self.calls += 1
-        if self.calls > CALLS:
-            raise FuseError(f"{call.name}: found more than {CALLS} calls of functions")
-        body, inside = function.graph, f"{path}{call.name}/"
-        given = {
-            inner: names.get(outer, outer)
-            for inner, outer in zip(body.inputs, call.inputs, strict=False)
-        }
-        given |= dict.fromkeys(body.inputs[len(call.inputs) :], "")
-        given |= {
-            inner: names.get(outer, outer)
-            for inner, outer in zip(body.outputs, call.outputs, strict=False)
-            if outer
-        }
-        for name, tensor in body.tensors.items():
-            known = given.setdefault(name, inside + name)
-            if known not in self.network.tensors or not self.network.tensors[known].dtype:
-                self.network.tensors[known] = replace(tensor, name=known)
-        self._nodes(body.operations, given, inside, function.opset_imports, depth + 1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qdqdoc.document import Tensor
+import numpy as np
+
 from qdqdoc.fuse.answer import Outcome, Reason, Refusal
+from qdqdoc.fuse.forms import integer_form, nbits_form
 from qdqdoc.fuse.network import Node
 from qdqdoc.fuse.pairs import same_parameters
 from qdqdoc.fuse.selecting import (
@@ -50,15 +52,13 @@ def _shift(network: Network, quantize: Node, dequantize: Node) -> None:
     """Move the zero point by 128, and with it all codes."""
     old = network.value(quantize.input(2)) if quantize.input(2) else 0
     for node in (quantize, dequantize):
-        zero = network.new(
-            f"{node.inputs[0]}_zero_point",
-            Tensor(name="", dtype="uint8", shape=(), values=(old + SHIFT,)),
-        )
-        network.constants.add(zero)
+        moved = np.asarray(np.uint8(old + SHIFT))
+        zero = network.store(f"{node.inputs[0]}_zero_point", moved, "zero_point")
         if len(node.inputs) < THREE:
             node.inputs += [""] * (THREE - len(node.inputs))
         network.connect(node, 2, zero)
     codes = quantize.outputs[0]
+    network.shifted[codes] = SHIFT
     if quantize.attributes.get("output_dtype"):
         network.refused = f"{quantize.name} becomes uint8, but its output_dtype says int8"
     if codes in network.tensors:
@@ -107,22 +107,39 @@ def _rewrite(one: Unit) -> Outcome:
     full = len(one.dequantizes) == sum(1 for name in node.inputs if name)
     product = node.op_type in {"MatMul", "Gemm"} and not full
     network.refused = network.refused or _without_kernel(one, product=product)
-    taken = [d for d in one.dequantizes if not product or d.outputs[0] == node.inputs[1]]
-    for dequantize in taken:
+    if one.clip is not None:
+        network.remove(one.clip)
+    if product or (rule.becomes and node.op_type != "ArgMax"):
+        becomes = _becomes(rule, one, product=product)
+        _replace(one, becomes[0], weight_only=product)
+        node.op_type, node.domain = becomes
+        node.opset = 1 if node.domain else node.opset
+        return Outcome.FUSED
+    for dequantize in one.dequantizes:
         position = node.inputs.index(dequantize.outputs[0])
         network.connect(node, position, dequantize.inputs[0])
         network.remove(dequantize)
-    if node.op_type == "ArgMax":
-        return Outcome.DROPPED
-    if one.clip is not None:
-        network.remove(one.clip)
+    if node.op_type != "ArgMax":
+        _take_outputs(one)
+    return Outcome.DROPPED
+
+
+def _replace(one: Unit, op_type: str, *, weight_only: bool) -> None:
+    """Give the node the inputs and attributes of what takes its place."""
+    network, node = one.network, one.node
+    made = nbits_form(one) if weight_only else integer_form(one, op_type)
+    taken = [d for d in one.dequantizes if not weight_only or d.outputs[0] == node.inputs[1]]
+    network.rewire(node, made.inputs)
+    node.attributes = made.attributes
+    for dequantize in taken:
+        network.remove(dequantize)
+    _take_outputs(one)
+
+
+def _take_outputs(one: Unit) -> None:
     for position, quantize in enumerate(one.quantizes):
-        network.remove(quantize)
-        network.rename_output(node, position, quantize.outputs[0])
-    if not rule.becomes:
-        return Outcome.DROPPED
-    node.op_type, node.domain = _becomes(rule, one, product=product)
-    return Outcome.FUSED
+        one.network.remove(quantize)
+        one.network.rename_output(one.node, position, quantize.outputs[0])
 
 
 def _without_kernel(one: Unit, *, product: bool) -> str:

@@ -1,0 +1,51 @@
+"""The seam to what runs a document under a contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qdqdoc.execute import execute
+from qdqdoc.execute.contracts import contract_named, followed
+from qdqdoc.fuse import fuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from qdqdoc.document import Document
+    from qdqdoc.numerics.formats import Array
+
+    Runs = Callable[[Mapping[str, Array], Sequence[str]], Mapping[str, Array]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follower:
+    """A document that is ready to be run under a contract.
+
+    ``run`` takes the inputs of a batch and the names of the tensors that are wanted; it returns
+    those that there are. ``shifts`` tells which codes are larger than in the file, and by how much.
+    """
+
+    contract: str
+    run: Runs
+    shifts: Mapping[str, int]
+
+
+def follow(document: Document, contract: str) -> Follower:
+    """Make a document ready for a contract.
+
+    >>> from qdqdoc.document import Document, Graph
+    >>> follow(Document(model_path="empty.onnx", graph=Graph()), "ort").shifts
+    {}
+    """
+    named = contract_named(contract)
+    rewritten = followed(document, named)
+    shifts = fuse(document, named.target).shifted if named.target else {}
+    # What onnxruntime makes of a model is run as it is written, like any other.
+    as_written = "qdq" if named.target else named.name
+
+    def run(inputs: Mapping[str, Array], wanted: Sequence[str]) -> Mapping[str, Array]:
+        trace = execute(rewritten, inputs, as_written)
+        return {name: trace[name] for name in wanted if name in trace.by_name}
+
+    return Follower(contract=contract, run=run, shifts=shifts)

@@ -221,3 +221,15 @@ def test_two_pairs_that_follow_each_other_share_a_grid(kind: str, tmp_path: Path
         assert found["ort-x86"] > 500
         counts = fuse(extract(tmp_path / "model.onnx")).counts
         assert counts["QuantizeLinear"] == 1
+
+
+def test_reshapes_that_follow_each_other_are_joined(tmp_path: Path) -> None:
+    m = Maker()
+    x = m.pair(m.input(1, 4, 8, 8), "uint8")
+    between = m.node("Reshape", x, m.store(np.array([4, 64], np.int64)))
+    m.result(
+        m.pair(m.node("Reshape", between, m.store(np.array([1, -1], np.int64))), "uint8", 0.07)
+    )
+    found = compared(m.model(), tmp_path)
+    assert found["ort-x86"] > 500
+    assert fuse(extract(tmp_path / "model.onnx")).counts["Reshape"] == 1

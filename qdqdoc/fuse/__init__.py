@@ -24,6 +24,7 @@ from qdqdoc.fuse.answer import (
 )
 from qdqdoc.fuse.cleaning import (
     fold_constants,
+    join_reshapes,
     make_gemm,
     merge_equal,
     remove_double_pairs,
@@ -64,6 +65,7 @@ FIRST_LEVEL = (
     merge_equal,
     fold_constants,
     make_gemm,
+    join_reshapes,
     propagate,
     quantize_weights_and_biases,
     unique_dequantize,

@@ -58,6 +58,25 @@ def _bypass(network: Network, node: Node) -> bool:
     return True
 
 
+def join_reshapes(network: Network) -> bool:
+    """Take out a Reshape that only another Reshape reads, where all sizes are known."""
+    changed = False
+    for node in list(network.nodes):
+        reader = network.only_reader(node)
+        if not node.is_onnx("Reshape") or reader is None or not reader.is_onnx("Reshape"):
+            continue
+        made = network.tensors.get(reader.outputs[0])
+        shape = made.shape if made is not None else None
+        if shape is None or not _is_known(shape) or reader.inputs[0] != node.outputs[0]:
+            continue
+        sizes = network.store(f"{reader.outputs[0]}_shape", np.array(shape, np.int64))
+        network.rewire(reader, [node.inputs[0], sizes])
+        reader.attributes = {}
+        network.remove(node)
+        changed = True
+    return changed
+
+
 def remove_double_pairs(network: Network) -> bool:
     """Join Q.DQ.Q.DQ to one pair where nothing else reads what stands between."""
     changed = False

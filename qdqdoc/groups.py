@@ -133,10 +133,12 @@ def _joins(document: Document, found: Iterable[Group]) -> Iterator[Join]:
 
 
 def _is_data(document: Document, operand: Operand) -> bool:
-    """Leave out shapes and indices: integers that no quantization explains."""
+    """Leave out shapes and indices, integers that no quantization explains, and parameters."""
+    tensor = document.tensors.get(operand.tensor)
+    if tensor is not None and tensor.role in {"scale", "zero_point"}:
+        return False
     if operand.quantization is not None or operand.dequantize is not None:
         return True
-    tensor = document.tensors.get(operand.tensor)
     return tensor is None or not tensor.dtype or "float" in tensor.dtype
 
 

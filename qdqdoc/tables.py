@@ -14,7 +14,14 @@ class Code:
     text: str
 
 
-Cell = str | int | float | np.generic | Code | None
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A cell or value that somebody else printed: shown as it stood there, and marked as such."""
+
+    text: str
+
+
+Cell = str | int | float | np.generic | Code | Quoted | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,6 @@ def show(cell: object) -> str:
     """
     if cell is None:
         return "–"
-    if isinstance(cell, Code):
+    if isinstance(cell, Code | Quoted):
         return cell.text
     return str(cell)

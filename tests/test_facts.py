@@ -152,9 +152,18 @@ def test_degenerate_scales_have_no_ratio(scale: float) -> None:
 
 
 def test_only_sums_are_added_naively() -> None:
-    one = residual("Mul", scale=0.25, zero=-4)
+    one = residual("Concat", scale=0.25, zero=-4)
     assert facts.naive_additions(one) == ()
     assert len(facts.scale_ratios(one).rows) == 1
+    assert facts.multiplied(one) == 0
+
+
+def test_products_need_no_common_scale() -> None:
+    one = residual("Mul", scale=0.25, zero=-4)
+    assert facts.naive_additions(one) == ()
+    assert facts.scale_ratios(one).rows == ()
+    assert len(facts.branch_table(one).rows) == 2
+    assert facts.multiplied(one) == 1
 
 
 def test_an_example_code_lies_three_quarters_up() -> None:
@@ -263,6 +272,13 @@ def test_numbers_in_four_digits() -> None:
 
 
 def test_pytorch_knows_what_it_does_not_know() -> None:
-    rows = facts.pytorch(model(op("Erf", "x", "y"))).rows
-    assert rows[0][2] is None
-    assert "no quantized equivalent" in show(rows[0][3])
+    one = model(op("Erf", "x", "e"), q("e", "y"))
+    (row,) = facts.pytorch(one).rows
+    assert row[2] is None
+    assert "no quantized equivalent" in show(row[3])
+
+
+def test_pytorch_leaves_real_numbers_alone() -> None:
+    (row,) = facts.pytorch(model(op("MatMul", "x w", "y"))).rows
+    assert row[2] is None
+    assert "float" in show(row[3])

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.document.elements import needed_bits
 from qdqdoc.facts.layers import Kind, Layer, code_range, layers
 from qdqdoc.facts.reading import digits
 from qdqdoc.tables import Code, Table
@@ -59,21 +58,23 @@ class Accumulator:
 
 
 def _width(low: int, high: int) -> int:
-    return needed_bits(np.array([low, high], dtype=np.int64))
+    return 1 + max(max(high, 0).bit_length(), (~min(low, -1)).bit_length())
 
 
 def bounds(document: Document, kind: Kind | None = None) -> tuple[Accumulator, ...]:
     """Return the accumulators of all layers with known weights, or of those of one kind."""
-    return tuple(_bound(layer) for layer in layers(document) if kind in {None, layer.kind})
+    return tuple(bound(layer) for layer in layers(document) if kind in {None, layer.kind})
 
 
-def _bound(layer: Layer) -> Accumulator:
+def bound(layer: Layer) -> Accumulator:
+    """Return what the sums of one layer can reach."""
     least, most = code_range(layer.x)
-    positive, negative = _sums(layer)
+    positive, negative = (side.astype(object) for side in _sums(layer))
     # The data takes the value that pulls each product furthest; 0 lies between both ends.
     low = least * positive + most * negative
     high = most * positive + least * negative
-    bias = np.array(layer.bias or (0,), dtype=np.int64)
+    # Counted in steps of tiny scales, a bias can be any whole number.
+    bias = np.array(layer.bias or (0,), dtype=object)
     bottom, top = (
         np.minimum(low, 0) + np.minimum(bias, 0),
         np.maximum(high, 0) + np.maximum(bias, 0),

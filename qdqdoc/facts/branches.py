@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from qdqdoc.groups import Operand
 
 SUMS = frozenset({"Add", "QLinearAdd"})
+PRODUCTS = frozenset(
+    {
+        *("Mul", "Div", "MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "FusedMatMul"),
+        *("QLinearMul", "QLinearMatMul", "QGemm", "QLinearConv", "MatMulInteger", "ConvInteger"),
+    }
+)
+"""Operators that multiply their branches, and with them the scales: they need no common one."""
 PAIR = 2
 
 
@@ -56,7 +63,7 @@ class Naive:
 def branch_table(document: Document) -> Table:
     """Return the branches of every join, a row each: where it comes from, scale, zero point."""
     rows = tuple(_branch(document, join, o) for join in joins(document) for o in join.operands)
-    columns = ("Join", "From group", "Branch", "Scale", "Zero point", "Result scale")
+    columns = ("Join", "From group", "Branch", "Scale", "Zero point", "Result scale", "Operator")
     return Table(columns, rows)
 
 
@@ -68,15 +75,25 @@ def _branch(document: Document, join: Join, operand: Operand) -> tuple[Cell, ...
         scale_cell(document, operand.quantization),
         zero_cell(operand.quantization),
         scale_cell(document, join.group.result),
+        join.group.operation.op_type,
     )
 
 
+def multiplied(document: Document) -> int:
+    """Return at how many joins the branches are multiplied."""
+    return sum(_is_product(join) for join in joins(document))
+
+
+def _is_product(join: Join) -> bool:
+    return join.group.operation.op_type in PRODUCTS
+
+
 def scale_ratios(document: Document) -> Table:
-    """Return, for every join whose scales are known, how far they lie apart."""
+    """Return how far the scales lie apart at every join that knows them and does not multiply."""
     rows = []
     for join in joins(document):
         scales = _scales(join)
-        if scales:
+        if scales and not _is_product(join):
             ratio = digits(max(scales) / min(scales))
             rows.append((Code(join.group.name), len(join.operands), ratio))
     columns = ("Join", "Branches", "Ratio of scales")

@@ -33,6 +33,11 @@ def dataflow(document: Document) -> Table:
     )
 
 
+def inner_nodes(document: Document) -> int:
+    """Return how many nodes stand in the graphs of other nodes and in functions."""
+    return sum(1 for _ in document.walk()) - len(document.operations)
+
+
 def _row(document: Document, group: Group) -> tuple[Cell, ...]:
     inputs = group.activations
     made = next(filter(None, group.operation.outputs), "")
@@ -58,9 +63,9 @@ def _source(operand: Operand) -> str:
 
 
 def _type(document: Document, operand: Operand) -> str:
-    if operand.quantization is not None:
+    if operand.quantization is not None and operand.quantization.dtype:
         return operand.quantization.dtype
-    tensor = document.tensors.get(operand.tensor)
+    tensor = document.tensors.get(operand.codes or operand.tensor)
     return (tensor.dtype if tensor is not None else "") or "?"
 
 

@@ -43,12 +43,13 @@ class Example:
 def images(path: Path = Path("models/test_images.npz")) -> Images | None:
     """Return the held-out images that lie beside the running example, ``None`` without them.
 
-    A relative path is looked for in the current folder, then beside the package.
+    A relative path is looked for in the current folder, then beside the package. Pages have them
+    as ``held``, if their model is the one that they were held out for.
     """
     for folder in (Path(), Path(__file__).parents[2]):
         if (folder / path).is_file():
             with np.load(folder / path) as held:
-                return Images(held["x"], held["y"], path.as_posix())
+                return Images(held["x"], held["y"], path.name)
     return None
 
 

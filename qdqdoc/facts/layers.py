@@ -26,6 +26,7 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(("Conv", "FusedConv", "QLinearConv"), "Conv"),
     **dict.fromkeys(("MatMul", "Gemm", "QLinearMatMul", "QGemm"), "MatMul"),
 }
+LEAST_RANK: dict[Kind, int] = {"Conv": 3, "MatMul": 2}
 TRANSPOSED = frozenset({"Gemm", "QGemm"})
 
 
@@ -93,13 +94,15 @@ def _layers(document: Document) -> Iterator[Layer]:
         if x.granularity != "per_tensor":
             continue
         weights = _codes(document, stored[0])
-        if weights is None or (kind == "MatMul" and weights.ndim < 2):  # noqa: PLR2004 - a matrix
+        if weights is None or weights.ndim < LEAST_RANK[kind] or not weights.size:
             continue
         if transposed(group):
             weights = weights.T
         if not _along_outputs(group, kind, w, weights.ndim):
             continue
         channels = weights.shape[0 if kind == "Conv" else -1]
+        if not {len(w.scale_values or (1,)), len(zeros(w) or (0,))} <= {1, channels}:
+            continue
         bias, exact_bias = _bias(document, group, _units(x, w, channels))
         yield Layer(
             group=group,
@@ -131,7 +134,12 @@ def _along_outputs(group: Group, kind: Kind, w: Quantization, rank: int) -> bool
 def _known(quantization: Quantization) -> bool:
     integer = quantization.dtype in DTYPES and is_integer(DTYPES[quantization.dtype])
     scales = quantization.scale_values or (0,)
-    return integer and bool(zeros(quantization)) and all(s and isfinite(s) for s in scales)
+    points = zeros(quantization) or ()
+    if not integer or not points or not all(s and isfinite(s) for s in scales):
+        return False
+    low, high = integer_range(DTYPES[quantization.dtype])
+    # Nothing is quantized to more than 32 bits; int64 has room for sums of those.
+    return high < 2**32 and all(low <= point <= high for point in points)
 
 
 def _codes(document: Document, operand: Operand) -> Array | None:
@@ -149,8 +157,12 @@ def _codes(document: Document, operand: Operand) -> Array | None:
 def _bias(document: Document, group: Group, units: list[Fraction]) -> tuple[tuple[int, ...], bool]:
     found = next((o for o in group.operands if o.role == "bias"), None)
     stored = _codes(document, found) if found is not None else None
-    if found is None or stored is None or stored.size not in {1, len(units)}:
+    if found is None or stored is None or stored.size not in {1, len(units)} or _is_text(stored):
         return (), found is None
+    one = found.quantization
+    grid = (*(one.scale_values or ()), *(zeros(one) or ())) if one else ()
+    if not all(isfinite(float(value)) for value in (*stored.ravel(), *grid)):
+        return (), False
     codes = [Fraction(float(value)) for value in stored.ravel()]
     codes = codes * len(units) if len(codes) == 1 else codes
     bare = found.quantization is None and is_integer(stored.dtype)
@@ -158,6 +170,10 @@ def _bias(document: Document, group: Group, units: list[Fraction]) -> tuple[tupl
         return tuple(map(int, codes)), True
     real = _real(codes, found.quantization)
     return tuple(round(value / unit) for value, unit in zip(real, units, strict=True)), False
+
+
+def _is_text(values: Array) -> bool:
+    return values.dtype.kind == "O"
 
 
 def _units(x: Quantization, w: Quantization, count: int) -> list[Fraction]:

@@ -21,9 +21,9 @@ from qdqdoc.groups import groups, pattern
 from qdqdoc.tables import Cell, Code, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from qdqdoc.document import Document, Role, Tensor
+    from qdqdoc.document import Document, Quantization, Role, Tensor
     from qdqdoc.groups import Group
 
 NARROW = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4e2m1": 4}
@@ -94,16 +94,17 @@ def _passed(document: Document) -> list[str]:
 
 
 def _footprints(
-    document: Document, names: Iterable[str], codes: Iterable[str]
+    document: Document, names: Iterable[str], codes: Mapping[str, Quantization]
 ) -> Iterator[Footprint]:
-    quantized = set(codes)
     for name in names:
         tensor = document.tensors.get(name)
         stored = stored_bytes(tensor) if tensor is not None else None
         if tensor is None or stored is None:
             continue
-        count = _count(tensor) or 0
-        as_float = FLOAT32 * count if name in quantized or tensor.role == "bias" else stored
+        count = _values(tensor, codes.get(name))
+        whole = "int" in tensor.dtype and tensor.role == "weight"
+        replaced = name in codes or tensor.role == "bias" or whole
+        as_float = FLOAT32 * count if replaced else stored
         yield Footprint(
             name=name,
             role=tensor.role,
@@ -113,6 +114,14 @@ def _footprints(
             stored=stored,
             as_float=0 if tensor.role in {"scale", "zero_point"} else as_float,
         )
+
+
+def _values(tensor: Tensor, codes: Quantization | None) -> int:
+    """Count the values of a tensor; codes that an operator unpacks stand several in a byte."""
+    count = _count(tensor) or 0
+    bits = NARROW.get(codes.dtype) if codes is not None else None
+    packed = bits is not None and tensor.dtype not in NARROW
+    return 8 * count // bits if packed and bits else count
 
 
 def unsized(document: Document) -> int:

@@ -26,6 +26,10 @@ COMPUTED: dict[str, tuple[str, str]] = {
     "Clip": ("torch.nn.Hardtanh", "torch.nn.ReLU6 for the range 0 to 6"),
     "LeakyRelu": (f"{MODULES}.LeakyReLU", OWN),
     "Sigmoid": (f"{MODULES}.Sigmoid", OWN),
+    "HardSwish": (f"{MODULES}.Hardswish", OWN),
+    "Elu": (f"{MODULES}.ELU", OWN),
+    "LayerNormalization": (f"{MODULES}.LayerNorm", OWN),
+    "InstanceNormalization": (f"{MODULES}.InstanceNorm2d", OWN),
     "Softmax": ("torch.nn.Softmax", "usually left in float, behind DeQuantStub"),
     "Transpose": ("torch.permute", f"moves codes; {SAME}"),
     "Reshape": ("torch.Tensor.reshape", f"moves codes; {SAME}"),
@@ -34,6 +38,7 @@ COMPUTED: dict[str, tuple[str, str]] = {
     "MatMul": (f"{MODULES}.Linear", "the weights are transposed: (out, in)"),
     "Gemm": (f"{MODULES}.Linear", "the weights are (out, in); the bias stays float32"),
 }
+WEIGHTED = frozenset({"Conv", "MatMul", "Gemm"})
 ALIASES = {"QGemm": "Gemm", "FusedConv": "Conv", "QLinearConv": "Conv", "QLinearMatMul": "MatMul"}
 
 
@@ -57,12 +62,21 @@ def _equivalent(document: Document, group: Group) -> tuple[str | None, str]:
         return "torch.ao.quantization.DeQuantStub", "converted to DeQuantize"
     name = _plain_name(group.operation)
     peer, note = COMPUTED.get(name, (None, "no quantized equivalent in eager mode"))
+    if not _on_codes(group):
+        return None, "computes on real numbers: PyTorch leaves it in float"
+    if name in WEIGHTED and not any(operand.role == "weight" for operand in group.operands):
+        return None, "a product of two activations: eager mode leaves it in float"
     if name == "Conv":
         peer = f"{MODULES}.Conv{_rank(document, group)}d"
     begins = any(o.source is None and o.dequantize is None for o in group.activations)
     if group.quantize is not None and begins:
         note += "; the Q behind it is torch.ao.quantization.QuantStub"
     return peer, note
+
+
+def _on_codes(group: Group) -> bool:
+    """Tell whether any activation that a group reads or makes is quantized."""
+    return group.result is not None or any(o.quantization is not None for o in group.activations)
 
 
 def _plain_name(operation: Operation) -> str:

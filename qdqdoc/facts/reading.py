@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,10 @@ PLURAL: dict[Role, str] = {
 }
 
 
+PACKED = frozenset({"MatMulNBits", "GatherBlockQuantized"})
+"""Operators on codes packed into bytes: without a zero point it is the middle code."""
+PACKED_BITS = {"uint2": 2, "uint4": 4, "uint8": 8}
+
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -43,8 +48,18 @@ def quantizations(document: Document) -> dict[str, Quantization]:
     found: dict[str, Quantization] = {}
     for operation in document.operations:
         for quantization in operation.quantization.values():
-            found.setdefault(quantization.tensor, quantization)
+            found.setdefault(quantization.tensor, _completed(document, operation, quantization))
     return found
+
+
+def _completed(document: Document, operation: Operation, known: Quantization) -> Quantization:
+    """Write down the zero point that an operator on packed codes takes where none is given."""
+    bits = PACKED_BITS.get(known.dtype)
+    tensor = document.tensors.get(known.tensor)
+    packed = operation.op_type in PACKED and tensor is not None and tensor.dtype == "uint8"
+    if not packed or known.zero_point is not None or bits is None:
+        return known
+    return replace(known, zero_point_values=(2 ** (bits - 1),))
 
 
 def role(document: Document, name: str) -> Role:
@@ -88,9 +103,7 @@ def zero_cell(quantization: Quantization | None) -> Cell:
     """Spell a zero point; where the model leaves it out it is 0."""
     if quantization is None:
         return None
-    if quantization.zero_point is None:
-        return 0
-    values = quantization.zero_point_values
+    values = zeros(quantization)
     if not values:
         return None
     if len(set(values)) == 1:
@@ -99,13 +112,16 @@ def zero_cell(quantization: Quantization | None) -> Cell:
 
 
 def _several(values: Iterable[object]) -> str:
-    ordered = sorted(values, key=lambda value: float(str(value)))
+    ordered = [str(value) for value in sorted(values, key=lambda value: float(str(value)))]
+    if ordered[0] == ordered[-1]:
+        return f"{len(ordered)} values, all {ordered[0]}"
     return f"{len(ordered)} values, {ordered[0]} … {ordered[-1]}"
 
 
 def zeros(quantization: Quantization) -> tuple[int | float, ...] | None:
     """Return the zero points; ``None`` where they are known at run time only."""
-    return (0,) if quantization.zero_point is None else quantization.zero_point_values
+    values = quantization.zero_point_values
+    return values or ((0,) if quantization.zero_point is None else None)
 
 
 def shape_text(tensor: Tensor | None) -> str:

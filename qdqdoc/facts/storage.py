@@ -26,16 +26,17 @@ if TYPE_CHECKING:
 
 GRANULARITY = {"per_tensor": "per tensor", "per_axis": "per channel", "blocked": "blocked"}
 SEPARATORS = "_/.:"
-LEFT_OUT = "left out, so it is 0"
+LEFT_OUT = "left out, so it is"
 SHARED = "those of an earlier tensor"
 
 
 def placement(document: Document) -> Table:
     """Return in what kind of place the scales and the zero points are kept, each tensor once."""
     found: dict[tuple[str, str, str], dict[str, int]] = {}
-    for kind, name in _parameters(document):
+    for kind, name, default in _parameters(document):
         tensor = document.tensors.get(name)
-        key = (kind, tensor.dtype if tensor is not None and name else "", _place(document, name))
+        place = _place(document, name) if name else f"{LEFT_OUT} {default}"
+        key = (kind, tensor.dtype if tensor is not None and name else "", place)
         entry = found.setdefault(key, {})
         # A parameter that is left out has no name: each of them counts.
         entry[name or f"#{len(entry)}"] = (tensor.size or 0) if tensor is not None and name else 0
@@ -48,16 +49,14 @@ def placement(document: Document) -> Table:
     )
 
 
-def _parameters(document: Document) -> Iterator[tuple[str, str]]:
+def _parameters(document: Document) -> Iterator[tuple[str, str, Cell]]:
     for quantization in quantizations(document).values():
-        yield "scale", quantization.scale
-        yield "zero point", quantization.zero_point or ""
+        yield "scale", quantization.scale, None
+        yield "zero point", quantization.zero_point or "", zero_cell(quantization)
 
 
 def _place(document: Document, name: str) -> str:
     tensor = document.tensors.get(name)
-    if not name:
-        return LEFT_OUT
     if tensor is not None and tensor.initializer:
         return "initializer"
     makers = [o.op_type for o in document.operations if name in o.outputs]

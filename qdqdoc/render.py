@@ -51,7 +51,10 @@ _LOCK = threading.Lock()
 _NODE_TITLE = re.compile(
     r"(<g id=\"[^\"]*\" class=\"(?:node|edge|cluster)[^>]*>\s*)<title>[^<]*</title>\s*"
 )
-_LINK = re.compile(r'<g id="a_[^"]*">')
+_NODE = re.compile(r'<g id="([^"]*)" class="node')
+_EDGE = re.compile(r'<g id="edge\d+" class="edge">')
+_LINK = re.compile(r'<g id="a_([^"]*)">')
+_NUMBERED = re.compile(r"(?:.*_)?edge\d+(?:&#45;label)?|.*_\d+")
 
 
 class RenderError(QdqdocError):
@@ -203,7 +206,15 @@ def _failed(said: str) -> bool:
 def _tidy(svg: bytes) -> bytes:
     """Drop what Graphviz makes up by itself.
 
-    Browsers would show its titles, generated names, as tooltips; and it numbers links through
-    the whole process, so that a picture would depend on those drawn before.
+    Browsers would show its titles, generated names, as tooltips; it numbers links through the
+    whole process, so that a picture would depend on those drawn before; and it numbers edges
+    alike in each picture, though several may stand in one page. What has a name keeps it.
     """
-    return _LINK.sub("<g>", _NODE_TITLE.sub(r"\1", svg.decode())).encode()
+    drawn = _EDGE.sub('<g class="edge">', _NODE_TITLE.sub(r"\1", svg.decode()))
+    named = set(_NODE.findall(drawn))
+
+    def kept(link: re.Match[str]) -> str:
+        made_up = _NUMBERED.fullmatch(link[1]) or link[1] in named
+        return "<g>" if made_up else f'<g id="{link[1]}">'
+
+    return _LINK.sub(kept, drawn).encode()

@@ -247,3 +247,62 @@ def test_another_model_makes_the_page_anew(build: Build, hostile: str) -> None:
     page = "# Page\n\n```{qdq-when} 'document' in dir()\nyes {qdq}`document.model_path`\n```\n"
     assert "hostile.onnx" not in build(page).html
     assert "hostile.onnx" in build(page, qdqdoc_model=hostile).html
+
+
+def test_a_quotation_is_marked_and_no_markup(build: Build) -> None:
+    built = build("# T\n\nIt said {quoted}`<b>3847</b>`.\n")
+    assert built.code == ALL_GOOD, built.said
+    assert '<span class="quoted">&lt;b&gt;3847&lt;/b&gt;</span>' in built.html
+
+
+def test_text_of_several_lines_is_shown_as_it_is(build: Build) -> None:
+    built = build('# T\n\n```{qdq-text} "a {\\n  <b>\\n}"\n```\n')
+    assert built.code == ALL_GOOD, built.said
+    assert "a {\n  &lt;b&gt;\n}" in built.html
+    broken = build("# T\n\n```{qdq-text} nothing\n```\n")
+    assert "index.md:3" in broken.said
+    assert "NameError" in broken.said
+
+
+def test_a_rule_of_pytorch_that_does_not_exist_fails(build: Build) -> None:
+    built = build("# T\n\n```{qdq-torch-rule} fbgemm\n```\n")
+    assert built.code == ALL_GOOD, built.said
+    broken = build("# T\n\n```{qdq-torch-rule} gemm\n```\n")
+    assert "'gemm' is no rule: per tensor" in broken.said
+
+
+def test_boxes_lead_to_rows_and_rows_to_boxes(build: Build, hostile: str) -> None:
+    built = build(
+        """# Page
+
+```{qdq-diagram} overview
+:name: picture
+```
+
+```{qdq-table} facts.dataflow(document)
+:name: guide-dataflow-table
+:picture: picture
+```
+
+| one | two |
+|---|---|
+| a | b |
+| a | c |
+""",
+        qdqdoc_model=hostile,
+    )
+    assert built.code == ALL_GOOD, built.said
+    page = built.html.replace("&#45;", "-")
+    assert 'xlink:href="#guide-dataflow-table-group-0"' in page
+    assert 'id="picture-g0"' in page
+    assert 'href="#picture-g0" title="Show it in the diagram"' in page
+    rows = re.findall(r'<tr class="[^"]*" id="([^"]*)">', page)
+    assert rows == ["guide-dataflow-table-group-0", "page-a", "page-a-2"]
+    assert re.findall(r'qdq-row-link" href="#([^"]*)"', page) == rows
+
+
+def test_boxes_lead_nowhere_where_there_are_no_rows(build: Build, hostile: str) -> None:
+    built = build("# Page\n\n```{qdq-diagram} overview\n```\n", qdqdoc_model=hostile)
+    assert built.code == ALL_GOOD, built.said
+    assert "xlink:title" in built.html
+    assert "xlink:href" not in built.html

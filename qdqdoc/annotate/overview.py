@@ -9,7 +9,7 @@ from qdqdoc.annotate.boxes import Box, Edge, boxes, columns, edges
 from qdqdoc.annotate.facts import facts
 from qdqdoc.annotate.nodes import terminal
 from qdqdoc.annotate.pen import counted, source
-from qdqdoc.annotate.rows import box, row_count
+from qdqdoc.annotate.rows import box, known_as, row_count
 from qdqdoc.annotate.text import scale_text, shorten, zero_text
 from qdqdoc.groups import Group, groups, partial, roots
 
@@ -238,6 +238,7 @@ def _stored_row(pen: Pen, group: Group) -> list[Cell]:
     if quantization is not None:
         cells += [scale_text(quantization, pen.document.tensors), zero_text(quantization)]
     hooks = {"tip": f"{group.operation.op_type} {group.name}", "link": pen.url(group.operation)}
+    hooks["identity"] = known_as(pen, group)
     return [
         pen.cell(part, cells[0], strong=True, align="center", **hooks),  # type: ignore[arg-type]
         *(pen.cell(part, text) for text in cells[1:]),  # type: ignore[arg-type]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdqdoc.annotate.label import Cell, table
 from qdqdoc.annotate.text import RANGE, domain_text, scale_text, shorten, spread_text, zero_text
-from qdqdoc.groups import partial
+from qdqdoc.groups import DEQUANTIZE, partial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def _own_rows(pen: Pen, group: Group, after: Group | None) -> Iterator[list[Cell
         return
     taken = [o for o in after.operands if handed_on(group, o)] if after is not None else []
     if any(operand.dequantize is not None for operand in taken):
-        yield _handed_row(pen, group, group.result)
+        yield _handed_row(pen, group, group.result, after)
     else:
         yield _result_row(pen, group, group.result)
 
@@ -111,6 +111,8 @@ def _operand_row(pen: Pen, group: Group, operand: Operand) -> list[Cell]:
     node = operand.dequantize or group.operation
     tip = f"{node.op_type} {node.name}: {operand.codes or operand.tensor}"
     hooks = {"tip": tip, "link": pen.url(node), "port": f"o{operand.position}"}
+    if group.kind == "dequantize":
+        hooks["identity"] = known_as(pen, group)
     return _parameter_row(pen, quantization, "dq", (tag, what), **hooks)
 
 
@@ -119,14 +121,22 @@ def _result_row(pen: Pen, group: Group, result: Quantization) -> list[Cell]:
     tip = f"{node.op_type} {node.name}: {result.tensor}"
     tag = "Q" if group.quantize is not None else "out"
     what = result.dtype or pen.dtype(result.tensor)
-    return _parameter_row(pen, result, "q", (tag, what), tip=tip, link=pen.url(node))
+    hooks = {"tip": tip, "link": pen.url(node)}
+    if group.kind == "quantize":
+        hooks["identity"] = known_as(pen, group)
+    return _parameter_row(pen, result, "q", (tag, what), **hooks)
 
 
-def _handed_row(pen: Pen, group: Group, result: Quantization) -> list[Cell]:
+def _handed_row(pen: Pen, group: Group, result: Quantization, after: Group | None) -> list[Cell]:
     """Return one row for a Q and the DQ right behind it, which has the same parameters."""
     quantize, *values = _result_row(pen, group, result)
-    what = result.dtype or pen.dtype(result.tensor)
-    return [quantize, pen.cell("dq", f"DQ {what}".strip(), width=widths(pen)[1]), *values[1:]]
+    what = f"DQ {result.dtype or pen.dtype(result.tensor)}".strip()
+    hooks: dict[str, Any] = {}
+    if after is not None and after.kind == "dequantize":
+        # This DQ is a group of its own, and has no other row.
+        hooks = {"link": pen.url(after.operation), "tip": f"{DEQUANTIZE} {after.name}"}
+        hooks["identity"] = known_as(pen, after)
+    return [quantize, pen.cell("dq", what, width=widths(pen)[1], **hooks), *values[1:]]
 
 
 def _parameter_row(
@@ -172,9 +182,14 @@ def _operator(pen: Pen, group: Group) -> Cell:
         span=COLUMNS,
         tip=" ".join(filter(None, (domain_text(node), node.op_type, node.name))),
         link=pen.url(node),
-        identity=pen.identity(f"g{group.index}"),
+        identity=known_as(pen, group),
         port="op",
     )
+
+
+def known_as(pen: Pen, group: Group) -> str:
+    """Return the id of the row that stands for a group in an overview."""
+    return pen.identity(f"g{group.index}")
 
 
 def _untold(pen: Pen, group: Group) -> Cell:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx.util.display import progress_message
 
 from qdqdoc import conformance
+from qdqdoc.conformance import archive
 from qdqdoc.document import companion, dump, schema
-from qdqdoc.sphinxext.page import PageDirective, builder
+from qdqdoc.sphinxext.page import PageDirective
+from qdqdoc.sphinxext.printing import Download
 from qdqdoc.sphinxext.scope import document_of, model_path, note_dependencies
 from qdqdoc.tables import Code, Table
 
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
 
 FOLDER = "_downloads"
 SCHEMA = "operations.schema.json"
+PACK = "qdqdoc-pack"
+"""Marks a page that hands out the conformance pack."""
 
 
 class DownloadsDirective(PageDirective):
@@ -39,16 +47,17 @@ class DownloadsDirective(PageDirective):
         if document.data:
             kept.append((str(companion(Path(name))), "its large tensors"))
         if "pack" in self.options:
-            kept = [(conformance.SCHEMA, "JSON Schema of the manifest")]
+            self.env.metadata[self.env.docname][PACK] = ""
+            kept = [
+                (archive.NAME, "the pack"),
+                (conformance.SCHEMA, "JSON Schema of the manifest"),
+            ]
         items = [nodes.list_item("", self.line(*pair)) for pair in kept]
         return [nodes.bullet_list("", *items)]
 
     def line(self, name: str, what: str) -> nodes.paragraph:
         """Return a link and what it leads to."""
-        target = builder(self.env).get_target_uri(self.env.docname)
-        up = "../" * target.count("/")
-        literal = nodes.literal(name, name)
-        link = nodes.reference("", "", literal, refuri=f"{up}{FOLDER}/{name}", internal=True)
+        link = Download("", "", nodes.literal(name, name), address=f"{FOLDER}/{name}")
         return nodes.paragraph("", "", link, nodes.Text(f": {what}"))
 
 
@@ -69,9 +78,26 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     folder = Path(app.outdir, FOLDER)
     folder.mkdir(exist_ok=True)
     dump(document, folder / document_name(Path(document.model_path)))
-    for name, held in ((SCHEMA, schema()), (conformance.SCHEMA, conformance.schema())):
+    schemas = {SCHEMA: schema()}
+    if any(PACK in said for said in app.env.metadata.values()):
+        schemas[conformance.SCHEMA] = conformance.schema()
+        write_pack(folder / archive.NAME, Path(app.doctreedir))
+    for name, held in schemas.items():
         text = json.dumps(held, indent=2, ensure_ascii=False) + "\n"
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def write_pack(path: Path, remembered: Path) -> None:
+    """Write the conformance pack; it is made anew only when the package is another."""
+    package = Path(conformance.__file__).parent.parent
+    sources = sorted([*package.rglob("*.py"), *package.rglob("*.json")])
+    digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    known = remembered / f"conformance-{digest[:16]}.tar.xz"
+    if not known.is_file():
+        with progress_message("writing the conformance pack"), TemporaryDirectory() as place:
+            conformance.write(Path(place, "conformance"))
+            archive.archive(Path(place, "conformance"), known)
+    shutil.copyfile(known, path)
 
 
 def schema_table(name: str = "", whole: dict[str, Any] | None = None) -> Table:

@@ -26,12 +26,15 @@ def register(app: Sphinx) -> None:
 def write_pages(app: Sphinx) -> None:
     """Write a page for each operator, and remove those of operators that are gone.
 
-    A manual without the folder ``operators`` has no such pages.
+    A manual without the folder ``operators`` has no such pages; the setting ``qdqdoc_operators``
+    names those that are wanted, if not all are.
     """
     folder = Path(app.srcdir, "operators")
     if not (folder / INDEX).is_file():
         return
-    wanted = {page_file(entry): page_text(entry) for entry in OPERATORS.values()}
+    chosen = app.config.qdqdoc_operators
+    entries = [e for e in OPERATORS.values() if chosen is None or e.full_name in chosen]
+    wanted = {page_file(entry): page_text(entry) for entry in entries}
     for path in folder.rglob("*.md"):
         if path.relative_to(folder).as_posix() not in {INDEX, *wanted}:
             path.unlink()

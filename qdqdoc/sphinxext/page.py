@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 logger = sphinx_logging.getLogger(__name__)
 
+COMPUTED = "qdq-computed"
+"""Attribute of a node: whether it was computed or typed, and so all within it but what says else."""
+TYPED = "qdq-typed"
+"""Attribute of a computed node: text that was typed for it, and that no child of it shows."""
+TIED = "qdq-tied"
+"""Attribute of a node: numbers that may be named within it, for they are declared and checked."""
+
 
 def evaluate(env: BuildEnvironment, expression: str) -> Any:  # noqa: ANN401 - whatever it gives
     """Return the value of an expression of the page."""
@@ -41,9 +48,19 @@ def report(env: BuildEnvironment, location: str, text: str, error: Exception) ->
     return nodes.literal(text=message, classes=["qdq-error"])
 
 
+def computed(shown: list[nodes.Node]) -> list[nodes.Node]:
+    """Mark nodes as computed: whoever looks for typed numerals passes them by."""
+    for node in shown:
+        if isinstance(node, nodes.Element):
+            node[COMPUTED] = True
+    return shown
+
+
 class PageDirective(SphinxDirective):
     """A directive that shows something computed; subclasses say what in `show`."""
 
+    computes: ClassVar[bool] = True
+    """Whether all that it shows was computed, but for its caption."""
     required_arguments = 1
     final_argument_whitespace = True
     option_spec: ClassVar[dict[str, Any]] = {
@@ -54,7 +71,7 @@ class PageDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Show it, or the error."""
         try:
-            return self.show()
+            return computed(self.show()) if self.computes else self.show()
         except Exception as error:  # noqa: BLE001 - an expression may raise anything
             shown = report(self.env, self.get_location(), self.asked, error)
             return [nodes.paragraph("", "", shown)]
@@ -79,6 +96,7 @@ class PageDirective(SphinxDirective):
             return []
         inner, messages = self.parse_inline(text)
         made = kind(text, "", *inner)
+        made[COMPUTED] = False
         self.set_source_info(made)
         return [made, *messages]
 

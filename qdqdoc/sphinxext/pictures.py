@@ -11,24 +11,28 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 
 from qdqdoc.annotate import View, annotate
+from qdqdoc.annotate.theme import DEFAULT
+from qdqdoc.groups import groups
 from qdqdoc.render import render
-from qdqdoc.sphinxext.page import PageDirective, builder
-from qdqdoc.sphinxext.reference import operator_page
+from qdqdoc.sphinxext.anchors import ROW, note_box
+from qdqdoc.sphinxext.page import TYPED, PageDirective
+from qdqdoc.sphinxext.printing import picture
 from qdqdoc.sphinxext.scope import PageError, document_of, note_dependencies
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from matplotlib.figure import Figure
 
-    from qdqdoc.document import Operation
-
-LARGE = ("qdq-overview-view", "qdq-graph-view")
-ZOOM = '<label class="qdq-zoom"><input type="checkbox"/> full size</label>'
-"""A picture fits the page until the reader asks for more; the style sheet does the rest."""
+    from qdqdoc.annotate import Link
+    from qdqdoc.document import Document
 
 INK = "#010203"
 """A colour nobody uses: it becomes the colour of the page's text."""
 
 IDENTITIES = re.compile(r'(\bid="|\bhref="#|url\(#)')
+
+FAMILIES = re.compile(r"font-family: [^;\"]*")
 
 
 class PictureDirective(PageDirective):
@@ -41,25 +45,32 @@ class PictureDirective(PageDirective):
 
     def prefix(self) -> str:
         """Return the beginning of the ids in a picture, unlike that of any other one."""
-        return f"qdq-{self.env.new_serialno('qdq-picture')}"
+        name = nodes.make_id(self.options.get("name", ""))
+        return name or f"qdq-{self.env.new_serialno('qdq-picture')}"
 
     def figure(self, svg: str, kind: str) -> list[nodes.Node]:
         """Return the figure, with its caption if it has one."""
-        zoom = ZOOM if kind in LARGE else ""
-        picture = nodes.raw("", zoom + self.accessible(svg), format="html")
-        self.set_source_info(picture)
-        box = nodes.container("", picture, classes=["qdq-picture", kind])
+        drawn = picture(self.accessible(svg), self.alternative())
+        drawn[TYPED] = self.options.get("alt", "")
+        self.set_source_info(drawn)
+        box = nodes.container("", drawn, classes=["qdq-picture", kind])
         captions = self.caption(nodes.caption)
         if not captions:
             return [self.anchored(box)]
         return [self.anchored(nodes.figure("", box, *captions[:1])), *captions[1:]]
 
-    def accessible(self, svg: str) -> str:
-        """Return the svg element alone, with words for those who cannot see it."""
-        _, start, rest = svg.partition("<svg")
+    def alternative(self) -> str:
+        """Return words for those who cannot see the picture."""
         alt = self.options.get("alt") or self.options.get("caption") or self.arguments[0]
-        plain = escape(re.sub(r"\{[\w-]+\}`([^`]*)`", r"\1", alt), {'"': "&quot;"})
-        return f'{start} role="img" aria-label="{plain}"{rest}'
+        return re.sub(r"\{[\w-]+\}`([^`]*)`", r"\1", alt)
+
+    def accessible(self, svg: str) -> str:
+        """Return the svg element alone, with those words."""
+        _, start, rest = svg.partition("<svg")
+        plain = escape(self.alternative(), {'"': "&quot;"})
+        # What is an image has no parts for a screen reader; links must be reached.
+        role = "group" if "xlink:href=" in rest else "img"
+        return f'{start} role="{role}" aria-label="{plain}"{rest}'
 
 
 class DiagramDirective(PictureDirective):
@@ -76,14 +87,19 @@ class DiagramDirective(PictureDirective):
         view = self.arguments[0]
         if view not in get_args(View):
             raise PageError(f"{view!r} is not one of {', '.join(get_args(View))}")
+        document, prefix = document_of(self.env), self.prefix()
         dot = annotate(
-            document_of(self.env),
+            document,
             cast("View", view),
             group=self.group(view),
-            link=self.link,
-            prefix=self.prefix(),
+            link=_rows(document),
+            prefix=prefix,
         )
-        return self.figure(render(dot, "svg").decode(), f"qdq-{view}-view")
+        svg = render(dot, "svg").decode()
+        if view == "overview" and "name" in self.options:
+            for key, identity in _boxes(svg, prefix):
+                note_box(self.env, self.options["name"], key, identity)
+        return self.figure(svg, f"qdq-{view}-view")
 
     def group(self, view: str) -> str | None:
         """Return the name of the operation that stands in the middle."""
@@ -94,13 +110,22 @@ class DiagramDirective(PictureDirective):
         name = self.evaluate(self.options["group"])
         return str(getattr(name, "text", name))
 
-    def link(self, operation: Operation) -> str | None:
-        """Return the page of an operator, seen from this page."""
-        page = operator_page(operation.domain, operation.op_type)
-        if page not in self.env.found_docs:
-            return None
-        uri: str = builder(self.env).get_relative_uri(self.env.docname, page)
-        return uri
+
+def _rows(document: Document) -> Link:
+    """Return what tells where a node's box leads: to the row of its group."""
+    rows: dict[int, str] = {}
+    for group in groups(document):
+        through = (operand.dequantize for operand in group.operands)
+        for operation in (group.operation, group.quantize, *through):
+            if operation is not None:
+                rows.setdefault(id(operation), f"{ROW}group-{group.index}")
+    return lambda operation: rows.get(id(operation))
+
+
+def _boxes(svg: str, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield the key of each group that an overview shows, and the id of what shows it."""
+    for index in re.findall(rf'<g id="{re.escape(prefix)}-g(\d+)">', svg.replace("&#45;", "-")):
+        yield f"group-{index}", f"{prefix}-g{index}"
 
 
 class PlotDirective(PictureDirective):
@@ -123,6 +148,7 @@ def plot_svg(figure: Figure, prefix: str) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         figure.savefig(picture, format="svg", transparent=True, metadata={"Date": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", picture.getvalue(), flags=re.DOTALL)
+    svg = FAMILIES.sub(f"font-family: {DEFAULT.font}", svg)
     return IDENTITIES.sub(rf"\g<1>{prefix}-", svg).replace(INK, "currentColor")
 
 

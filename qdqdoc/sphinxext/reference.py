@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qdqdoc.formula import name_latex
 from qdqdoc.operators import OPERATORS
+from qdqdoc.sphinxext.declared import declared
 from qdqdoc.sphinxext.formulas import find_operator, formula_label
-from qdqdoc.sphinxext.page import PageDirective
+from qdqdoc.sphinxext.page import TIED, PageDirective
 from qdqdoc.sphinxext.reference_tables import bounds, differences, symbols, vectors, versions
 from qdqdoc.sphinxext.scope import scope
 
@@ -26,6 +27,7 @@ NAMES = "_reference"
 class OperatorDirective(PageDirective):
     """``{qdq-operator} QLinearConv``: the same skeleton for every operator."""
 
+    computes = False
     option_spec: ClassVar[dict[str, Any]] = {}
 
     def show(self) -> list[nodes.Node]:
@@ -36,8 +38,11 @@ class OperatorDirective(PageDirective):
             "differences": differences(operator),
             "vectors": vectors(operator),
             "bounds": bounds(operator),
+            "since": ", ".join(str(version.since) for version in operator.versions),
         }
         text = "\n".join(page(operator))
+        # MyST puts the sections into the page by itself: what is returned does not hold them.
+        self.state.document[TIED] = sorted(declared(operator))
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
@@ -95,7 +100,7 @@ def _formulas(operator: Operator) -> Iterator[str]:
 
 
 def _versions(operator: Operator) -> Iterator[str]:
-    numbers = ", ".join(str(version.since) for version in operator.versions)
+    numbers = f"{{qdq}}`{NAMES}['since']`"
     yield from ("## Versions and types", "")
     if operator.domain:
         yield from (f"{operator.domain} declares version {numbers}, which stands before each.", "")

@@ -1,8 +1,9 @@
 """The namespace in which the expressions of a page are evaluated.
 
 It holds ``document`` (the configured model), ``facts``, ``np``, ``Fraction``, ``OPERATORS``,
-``operators``, the kernels and the modules of ``numerics`` by name, ``Code``, ``Table`` and
-``manifest``. What comes from the model is data in it and never code.
+``operators``, the kernels and the modules of ``numerics`` by name, ``Code``, ``Table``,
+``manifest`` (how the model was made, if its folder says so) and ``held`` (images that it was not
+trained on, or ``None``). What comes from the model is data in it and never code.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 KEY = "qdqdoc_scope"
+HELD = "test_images.npz"
 
 
 class PageError(QdqdocError):
@@ -45,10 +47,18 @@ def scope(env: BuildEnvironment) -> dict[str, Any]:
         fresh = dict(_package())
         if path is not None:
             fresh["document"], fresh["manifest"] = _model(path, path.stat().st_mtime_ns)
+            fresh["held"] = _held(path, fresh["manifest"])
         env.temp_data[KEY] = fresh
     names: dict[str, Any] = env.temp_data[KEY]
     note_dependencies(env)
     return names
+
+
+def read_model(path: Path) -> Document:
+    """Return the document of a model, as pages about it will have it."""
+    if not path.is_file():
+        raise PageError(f"{path}: found no file, allowed: a model")
+    return _model(path.resolve(), path.stat().st_mtime_ns)[0]
 
 
 def document_of(env: BuildEnvironment) -> Document:
@@ -99,10 +109,21 @@ def _model(path: Path, changed: int) -> tuple[Document, Mapping[str, Any]]:  # n
     """Read a model once per change; ``changed`` is part of what is remembered."""
     document = load(path) if path.suffix == ".json" else extract(path)
     for manifest in _manifests(path):
-        content: dict[str, Any] = json.loads(Path(manifest).read_text(encoding="utf-8"))
-        if path.name in content.get("files", {}):
+        content = json.loads(Path(manifest).read_text(encoding="utf-8"))
+        if document.model_sha256 and document.model_sha256 == _recorded(content, path.name):
             return document, content
     return document, {}
+
+
+def _recorded(content: Any, name: str) -> object:  # noqa: ANN401 - a file of that name may hold anything
+    """Return the sha256 that a manifest gives for a model, if it is a manifest of ours."""
+    files = content.get("files") if isinstance(content, dict) else None
+    entry = files.get(name) if isinstance(files, dict) else None
+    return entry.get("sha256") if isinstance(entry, dict) else None
+
+
+def _held(path: Path, manifest: Mapping[str, Any]) -> facts.Images | None:
+    return facts.images(path.with_name(HELD)) if HELD in manifest.get("files", ()) else None
 
 
 def _manifests(path: Path) -> tuple[str, ...]:
@@ -121,6 +142,8 @@ def _package() -> Mapping[str, Any]:
         "facts": facts,
         "Code": Code,
         "Table": Table,
+        "version": qdqdoc.__version__,
+        "covered": frozenset(f"{domain}::{name}" for domain, name in operators.OPERATORS),
     }
     for module in iter_modules(numerics.__path__):
         names[module.name] = import_module(f"{numerics.__name__}.{module.name}")

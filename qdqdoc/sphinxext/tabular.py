@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from qdqdoc.sphinxext.anchors import BOX, row_label
 from qdqdoc.sphinxext.page import PageDirective
+from qdqdoc.sphinxext.printing import Name
 from qdqdoc.sphinxext.scope import PageError
-from qdqdoc.tables import Code, Table, show
+from qdqdoc.tables import Code, Quoted, Table, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from qdqdoc.tables import Cell
-
-BREAKS = re.compile(r"(?<=[/_:;.,])(?=[^/_:;.,])")
-"""Where a long name may be continued on the next line."""
 
 WIDE = 5
 """A table of so many columns rather scrolls than squeezes them."""
@@ -41,7 +38,12 @@ class UniqueIds(SphinxPostTransform):
 
 
 class TableDirective(PageDirective):
-    """``{qdq-table} expression``: a `Table`."""
+    """``{qdq-table} expression``: a `Table`; ``:picture:`` names that with a box for each row."""
+
+    option_spec: ClassVar[dict[str, Any]] = {
+        **PageDirective.option_spec,
+        "picture": directives.unchanged_required,
+    }
 
     def show(self) -> list[nodes.Node]:
         """Return the table in a box that scrolls by itself."""
@@ -59,7 +61,9 @@ class TableDirective(PageDirective):
         name = next(iter(made["names"]), "")
         rows = [row for row in made.findall(nodes.row) if isinstance(row.parent, nodes.tbody)]
         for key, row in zip(table.keys, rows, strict=False):
-            label = nodes.fully_normalize_name(f"{name}-{key}" if name else key)
+            label = row_label(name, key)
+            if "picture" in self.options:
+                row[BOX] = row_label(self.options["picture"], key)
             if name:
                 row["names"].append(label)
                 self.state.document.note_explicit_target(row, row)
@@ -84,7 +88,7 @@ def _row(cells: tuple[Cell, ...], numeric: list[bool]) -> nodes.row:
 
 
 def _entry(cell: Cell, numeric: bool) -> nodes.entry:
-    classes = ["qdq-number"] if numeric else []
+    classes = ["qdq-number", "text-right"] if numeric else []
     return nodes.entry("", nodes.paragraph("", "", *content(cell)), classes=classes)
 
 
@@ -96,12 +100,7 @@ def _numeric(cells: list[Cell]) -> bool:
 def content(value: object) -> list[nodes.Node]:
     """Return a value as nodes: code may be broken at the marks that divide names."""
     if isinstance(value, Code):
-        return [nodes.literal(value.text, "", *_breakable(value.text), classes=["qdq-name"])]
+        return [Name(value.text, value.text, classes=["qdq-name"])]
+    if isinstance(value, Quoted):
+        return [nodes.inline(value.text, value.text, classes=["quoted"])]
     return [nodes.Text(show(value))]
-
-
-def _breakable(text: str) -> Iterator[nodes.Node]:
-    for number, part in enumerate(BREAKS.split(text)):
-        if number:
-            yield nodes.raw("", "<wbr>", format="html")
-        yield nodes.Text(part)

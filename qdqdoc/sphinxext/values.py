@@ -12,10 +12,10 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxRole
 
-from qdqdoc.sphinxext.page import PageDirective, evaluate, report
+from qdqdoc.sphinxext.page import PageDirective, computed, evaluate, report
 from qdqdoc.sphinxext.scope import PageError, scope
 from qdqdoc.sphinxext.tabular import content
-from qdqdoc.tables import Code
+from qdqdoc.tables import Code, Quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,20 +32,43 @@ class ValueRole(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Return the value as text, never as markup."""
         try:
-            return content(evaluate(self.env, self.text)), []
+            shown = content(evaluate(self.env, self.text))
+            return computed([nodes.inline("", "", *shown)]), []
         except Exception as error:  # noqa: BLE001 - an expression may raise anything
             return [report(self.env, self.get_location(), f"qdq `{self.text}`", error)], []
+
+
+class QuotedRole(SphinxRole):
+    """``{quoted}`3847```: what somebody else printed, as it stood there."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the text, marked."""
+        return content(Quoted(self.text)), []
 
 
 class WhenDirective(PageDirective):
     """``{qdq-when} expression``: the content, only if the expression is true."""
 
+    computes = False
     has_content = True
     option_spec: ClassVar[dict[str, Any]] = {}
 
     def show(self) -> list[nodes.Node]:
         """Parse the content, or leave it out."""
         return self.parse_content_to_nodes() if self.evaluate(self.arguments[0]) else []
+
+
+class TextDirective(PageDirective):
+    """``{qdq-text} expression``: text of several lines, as it is, such as an entry to copy."""
+
+    option_spec: ClassVar[dict[str, Any]] = {"language": directives.unchanged_required}
+
+    def show(self) -> list[nodes.Node]:
+        """Return the text in a block."""
+        text = str(self.evaluate(self.arguments[0]))
+        block = nodes.literal_block(text, text, language=self.options.get("language", "text"))
+        self.set_source_info(block)
+        return [block]
 
 
 class ExecDirective(PageDirective):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from qdqdoc.drift import cases as drift_cases
+from qdqdoc.drift.__main__ import main
 from qdqdoc.drift.edits import edits
 from qdqdoc.drift.formulas import score as score_formulas
 from qdqdoc.drift.kernels import score as score_kernels
@@ -90,6 +91,41 @@ def test_what_nobody_notices_and_what_is_gone_are_errors() -> None:
     assert f"{MODULE}: listed as equivalent, but it is not alive: no such mutant" in said
     unnoticed = [line for line in said if "nobody notices" in line]
     assert unnoticed == [f"{MODULE}: nobody notices: {label}" for label in one.alive[:1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["QLinerConv"], "found 'QLinerConv' (nearest: 'QLinearConv'), allowed: operators"),
+        (["DequantizeLinear", "QGem"], "found 'QGem' (nearest: 'com.microsoft::QGemm')"),
+        ([f"{MODULE}s"], f"(nearest: '{MODULE}')"),
+        (["--wirte"], "found '--wirte', allowed: operators, modules of kernels"),
+        (["--write", "QLinearConv"], "--write: found names (QLinearConv), allowed: none"),
+    ],
+)
+def test_an_unknown_name_is_told_of_before_any_work(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("Error: drift: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_known_names_are_scored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["DequantizeLinear"]) == 0
+    out, _ = capsys.readouterr()
+    assert [line.split()[:2] for line in out.splitlines()[1:3]] == [
+        ["D1", MODULE],
+        ["D2", "DequantizeLinear"],
+    ]
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "python -m qdqdoc.drift com.microsoft::QGemm" in capsys.readouterr().out
 
 
 def recorded() -> dict[str, Any]:

@@ -77,7 +77,8 @@ def test_the_package_holds_what_it_reads() -> None:
     assert {"qdqdoc/py.typed", "qdqdoc/document/operations.schema.json"} <= data
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel == {"packages": ["qdqdoc"]}, "hatchling then packs every file that git knows"
+    packed = ["qdqdoc", "source"]
+    assert wheel["only-include"] == packed, "hatchling then packs every file that git knows"
 
 
 def test_constraints_are_exact_and_hold_every_requirement() -> None:

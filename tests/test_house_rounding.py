@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "qdqdoc"
 ROUNDING_ROOMS = ("numerics/rounding.py", "formula/")
-SHOWING_ROOMS = ("annotate/", "calls/", "facts/", "sphinxext/")
+SHOWING_ROOMS = ("annotate/", "calls/", "facts/", "pytorch/", "sphinxext/")
 
 FUNCTIONS = {"rint", "round", "around", "round_", "clip", "floor", "ceil", "trunc", "fix"}
 MODULES = {"np", "numpy", "math"}
@@ -54,6 +54,7 @@ ALLOWED = {
     "extract/constants.py::_sign_extended": "bits of one byte move within that byte",
     "extract/constants.py::_typed": "a code was masked to its width just before",
     "extract/roles.py::_plain": "codes become the bytes that store them",
+    "execute/rationals.py::quantized": "whole numbers that were held within the range before",
     "facts/layers.py::_bias": "an exact fraction to the nearest code; whether it was one is told",
     "facts/steps.py::steps": "the witness of a kernel's step: another road to the same integer",
     "numerics/formats.py::tensor": "makes vectors and examples, where its callers are checked",

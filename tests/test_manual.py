@@ -49,7 +49,8 @@ def test_adding_an_operator_adds_its_page(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "index.md").write_text("# Operators\n")
     (folder / "of_an_operator_that_is_gone.md").write_text("")
-    write_pages(SimpleNamespace(srcdir=tmp_path))  # type: ignore[arg-type] # all that it uses
+    config = SimpleNamespace(qdqdoc_operators=None)
+    write_pages(SimpleNamespace(srcdir=tmp_path, config=config))  # type: ignore[arg-type] # all that it uses
     pages = {
         path.relative_to(folder).with_suffix("").as_posix(): path.read_text("utf-8")
         for path in folder.rglob("*.md")

@@ -37,7 +37,7 @@ def test_the_commands_are_those_that_ci_runs() -> None:
     shown = re.findall(r"^    (pip install .*)$", README, re.MULTILINE)
     ci = (ROOT / ".ci" / "run").read_text("utf-8")
     assert re.findall(r"(?m)^bash -c '(.*)'$", ci) == shown[::-1], "tests come first"
-    assert [command.rpartition("&& ")[2] for command in shown] == ["tox -e html", "tox"]
+    assert [command.rpartition("&& ")[2] for command in shown] == ["tox -e manual", "tox"]
     assert ci.startswith("#!/usr/bin/env bash\n")
     assert "\nset -euo pipefail\n" in ci
 
@@ -80,6 +80,7 @@ def test_the_sessions_say_what_the_readme_shows(
     monkeypatch.chdir(tmp_path)
     commands = sessions()
     assert [command.split()[:2] for command, _ in commands] == [
+        ["qdqdoc", "guide"],
         ["qdqdoc", "extract"],
         ["qdqdoc", "annotate"],
     ]

@@ -15,17 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FRONT_DOOR = {
+    "guide": "Write a guide to an ONNX model: its layers, scales, codes and bytes.",
     "extract": "Read an ONNX model into an operations document (JSON).",
     "annotate": "Draw an operations document as diagrams.",
 }
 
 MORE = {
+    "audit": "Say which groups a runtime fuses, why not the others, and what is odd.",
     "run": "Run a model and write every tensor of the run.",
+    "evaluate": "Compare contracts on a data set.",
     "conformance": "Write the vectors of every operator as files.",
 }
 COMMANDS = FRONT_DOOR | MORE
 
-EXTRAS = {"onnx": "extract", "google": "extract", "graphviz": "annotate", "pygraphviz": "annotate"}
+EXTRAS = {
+    "onnx": "extract",
+    "google": "extract",
+    "graphviz": "annotate",
+    "pygraphviz": "annotate",
+    "joblib": "evaluate",
+    "dask": "cluster",
+    "distributed": "cluster",
+}
 """Which extra brings a package that a command may miss."""
 
 INTERRUPTED = 130
@@ -53,7 +64,7 @@ class _Commands(click.Group):
 
 @click.command(
     cls=_Commands,
-    epilog="Example: qdqdoc extract model.onnx && qdqdoc annotate model_operations.json",
+    epilog="Example: qdqdoc guide model.onnx -o guide --open",
 )
 @click.version_option(__version__, prog_name="qdqdoc")
 def qdqdoc() -> None:

@@ -1,0 +1,266 @@
+"""Time a whole network beside its peers, in turns, in one process; and say where the time goes.
+
+    tox -e bench-network [-- --rounds 9] [--batches 1 64 512] [--model resnet8_int8]
+
+BLAS and onnxruntime run on one thread, and the time of that thread is counted, so that a busy
+machine is as busy for all. Each round runs everybody once; the medians are compared. A plan is
+first compared with `execute`: speed of something else would mean nothing. Memory is the growth of
+a process of its own while it runs, above inputs and outputs. qonnx takes part if it is installed.
+
+OpenBLAS may take a new processor for an old one; then ``OPENBLAS_CORETYPE=SkylakeX`` in front of
+the command lets it use AVX-512.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import version_converter
+from onnx.reference import ReferenceEvaluator
+
+from qdqdoc.execute import execute
+from qdqdoc.extract import extract
+from qdqdoc.plan import compile_plan, products
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MODELS = Path(__file__).parent.parent / "models"
+CONTRACTS = ("ort", "qdq", "ort-x86-int8")
+SLOW_BATCHES = {"onnx": 64, "qonnx": 1}
+"""Larger batches take these too long."""
+
+GOALS = {("onnxruntime", 1): 2.2, ("onnxruntime", 64): 1.6, ("onnxruntime", 512): 1.0}
+GOALS |= {("onnx", 1): 1 / 10, ("onnx", 64): 1 / 5, ("qonnx", 1): 1 / 200}
+"""So many times as long as a peer may the plan under `ort` take, at most."""
+
+ROOM = 20
+"""Megabytes that a plan may take."""
+
+Run = "Callable[[Any], Any]"
+
+
+def images(count: int) -> Any:  # noqa: ANN401 - an array
+    """Return noise: every code comes up."""
+    return np.random.default_rng(0).random((count, 32, 32, 3), dtype=np.float32)
+
+
+def session(path: Path, level: str) -> Callable[[Any], Any]:
+    """Return onnxruntime's run of a model."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    made = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda x: made.run(None, {"image": x})
+
+
+def planned(path: Path, contract: str) -> Callable[[Any], Any]:
+    """Return our run of a model."""
+    plan = compile_plan(extract(path), contract)
+    return lambda x: plan.run({"image": x})
+
+
+def evaluator(path: Path) -> Callable[[Any], Any]:
+    """Return the run of onnx's evaluator, which has no DequantizeLinear below opset 19."""
+    raised = version_converter.convert_version(onnx.load(path), 21)
+    made = ReferenceEvaluator(raised)
+    return lambda x: made.run(None, {"image": x})
+
+
+def qonnx(path: Path) -> Callable[[Any], Any]:
+    """Return the run of qonnx, which wants one fixed batch."""
+    from qonnx.core.modelwrapper import ModelWrapper  # noqa: PLC0415 - optional
+    from qonnx.core.onnx_exec import execute_onnx  # noqa: PLC0415 - optional
+    from qonnx.transformation.infer_shapes import InferShapes  # noqa: PLC0415 - optional
+
+    model = ModelWrapper(str(path))
+    model.set_tensor_shape("image", [1, 32, 32, 3])
+    shaped = model.transform(InferShapes())
+    return lambda x: execute_onnx(shaped, {"image": x})
+
+
+MAKERS: dict[str, Callable[[Path], Callable[[Any], Any]]] = {
+    **{f"plan, {name}": partial(planned, contract=name) for name in CONTRACTS},
+    "onnxruntime": partial(session, level="ORT_ENABLE_ALL"),
+    "onnxruntime, as written": partial(session, level="ORT_DISABLE_ALL"),
+    "onnx": evaluator,
+    "qonnx": qonnx,
+}
+
+
+def contenders(path: Path) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """Make everybody that is here."""
+    for name, make in MAKERS.items():
+        try:
+            yield name, make(path)
+        except ImportError:
+            print(f"{name} is not installed: left out")
+
+
+def check(path: Path) -> None:
+    """Compare each plan with `execute`."""
+    x, document = images(5), extract(path)
+    for contract in CONTRACTS:
+        plan, trace = compile_plan(document, contract), execute(document, {"image": x}, contract)
+        for name, value in plan.run({"image": x}).items():
+            if value.tobytes() != trace[name].tobytes():
+                sys.exit(f"{contract}: the plan's {name} is not that of `execute`")
+
+
+def medians(found: dict[str, Callable[[Any], Any]], x: Any, rounds: int) -> dict[str, float]:  # noqa: ANN401 - an array
+    """Run all in turns; return the median milliseconds of each for one image."""
+    taken: dict[str, list[float]] = {name: [] for name in found}
+    for number in range(rounds + 1):
+        for name, run in found.items():
+            start = time.thread_time()
+            run(x)
+            if number:  # the first time everybody prepares
+                taken[name].append((time.thread_time() - start) / len(x) * 1e3)
+    return {name: statistics.median(several) for name, several in taken.items()}
+
+
+def speeds(path: Path, batches: list[int], rounds: int) -> int:
+    """Print the table of times; return how many goals were missed."""
+    everybody = dict(contenders(path))
+    missed = 0
+    print(f"\n{path.stem}, milliseconds per image; × is the plan's time by this one's\n")
+    names = {contract: f"plan, {contract}" for contract in CONTRACTS}
+    print(f"{'':<28}{'batch':>6}{'ms':>10}" + "".join(f"{'× ' + c:>16}" for c in CONTRACTS))
+    for batch in batches:
+        present = {n: r for n, r in everybody.items() if batch <= SLOW_BATCHES.get(n, batch)}
+        several = rounds * 10 if batch == 1 and "qonnx" not in present else rounds
+        found = medians(present, images(batch), several)
+        for name, spent in found.items():
+            ratios = "".join(f"{found[names[c]] / spent:>16.3f}" for c in CONTRACTS)
+            goal = GOALS.get((name, batch))
+            late = goal is not None and found[names["ort"]] > goal * spent
+            missed += late
+            note = "" if goal is None else f"   goal {goal:.3g}{', missed' if late else ''}"
+            print(f"{name:<28}{batch:>6}{spent:>10.3f}{ratios}{note}")
+    return missed
+
+
+def memory(path: Path, batches: list[int]) -> int:
+    """Print the growth of a process for each; return how many plans take too much."""
+    print("\nmegabytes above inputs and outputs\n")
+    print(f"{'':<28}" + "".join(f"{batch:>10}" for batch in batches))
+    over = 0
+    for name in [*MAKERS][:6]:
+        row = []
+        for batch in batches:
+            if batch > SLOW_BATCHES.get(name, batch):
+                row.append("–")
+                continue
+            asked = [sys.executable, __file__, "--model", path.stem, "--grow", name]
+            done = subprocess.run([*asked, "--batches", str(batch)], capture_output=True, check=True)  # noqa: S603 - this file
+            row.append(done.stdout.decode().split()[-1])
+            over += name.startswith("plan") and float(row[-1]) > ROOM
+        print(f"{name:<28}" + "".join(f"{one:>10}" for one in row))
+    return over
+
+
+def growth(path: Path, name: str, batch: int) -> float:
+    """Return by how many megabytes this process grows while it runs a batch."""
+    run, x = MAKERS[name](path), images(batch)
+    room = np.ones((batch, 10), np.float32)  # the outputs
+    del room
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run(x)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+class Stopwatch:
+    """Stands for NumPy in `qdqdoc.plan.products` and counts the time of copies and products."""
+
+    def __init__(self) -> None:
+        self.spent: defaultdict[str, float] = defaultdict(float)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever NumPy has
+        value = getattr(np, name)
+        kind = {"copyto": "windows", "matmul": "products", "add": "averages"}.get(name)
+        return self.timed(kind, value) if kind and name != "add" else value
+
+    def timed(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with a clock around it."""
+
+        def run(*given: Any, **named: Any) -> Any:  # noqa: ANN401 - passed on
+            start = time.thread_time()
+            result = function(*given, **named)
+            self.spent[kind] += time.thread_time() - start
+            return result
+
+        return run
+
+
+def profile(path: Path, contract: str, count: int) -> None:
+    """Print where the time of a plan goes, by kind of step."""
+    watch = Stopwatch()
+    kept = products.np, products._look_up  # noqa: SLF001 - the only place that looks up
+    plan, x = compile_plan(extract(path), contract), images(count)
+    plan.run({"image": x})
+    (program,) = plan._programs.values()  # noqa: SLF001 - the steps themselves are timed
+    for stage in (program.head, program.tail):
+        for key, bound in stage._bound.items():  # noqa: SLF001 - the same
+            kinds = [type(step).__name__ for step in stage.steps]
+            pairs = zip(kinds, bound, strict=True)
+            stage._bound[key] = [watch.timed(kind, step) for kind, step in pairs]  # noqa: SLF001 - the same
+    products.np, products._look_up = watch, watch.timed("tables", kept[1])  # type: ignore[assignment]  # noqa: SLF001
+    start = time.thread_time()
+    plan.run({"image": x})
+    whole = time.thread_time() - start
+    products.np, products._look_up = kept  # type: ignore[assignment]  # noqa: SLF001
+    spent = watch.spent
+    inner = sum(spent[kind] for kind in ("windows", "products", "tables"))
+    rest = spent["Requantize"] + spent["Certified"] - inner
+    rows = {
+        "products (BLAS)": spent["products"],
+        "windows (copies)": spent["windows"],
+        "tables of operands": spent["tables"],
+        "rounding, certificates, padding": rest,
+        "pairs": spent["Pair"],
+        "quantizing the input": spent["Quantize"],
+        "as documented": spent["Run"],
+    }
+    rows["all else"] = whole - sum(rows.values())
+    print(f"\nwhere the time goes: {contract}, batch {count}\n")
+    for name, seconds in rows.items():
+        print(f"{name:<36}{seconds / count * 1e6:>8.1f} µs per image{seconds / whole:>8.1%}")
+
+
+def main() -> int:
+    """Print tables; the exit code tells whether a goal was missed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--model", default="resnet8_int8")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64, 512])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--grow", metavar="NAME", help="measure memory only: of this one")
+    given = parser.parse_args()
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        parser.error("set OPENBLAS_NUM_THREADS=1, as `tox -e bench-network` does: one thread")
+    path = MODELS / f"{given.model}.onnx"
+    if given.grow:
+        print(f"{growth(path, given.grow, given.batches[0]):.1f}")
+        return 0
+    check(path)
+    missed = speeds(path, given.batches, given.rounds)
+    missed += memory(path, given.batches)
+    for contract in CONTRACTS[:2]:
+        profile(path, contract, 64)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

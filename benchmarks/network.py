@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -47,10 +46,14 @@ GOALS = {("onnxruntime", 1): 2.2, ("onnxruntime", 64): 1.6, ("onnxruntime", 512)
 GOALS |= {("onnx", 1): 1 / 10, ("onnx", 64): 1 / 5, ("qonnx", 1): 1 / 200}
 """So many times as long as a peer may the plan under `ort` take, at most."""
 
+OUTPUTS = 10 * 4
+"""Bytes of the outputs of one image."""
+
+TIMES = 20
+"""So often does everybody run one image in a turn."""
+
 ROOM = 20
 """Megabytes that a plan may take."""
-
-Run = "Callable[[Any], Any]"
 
 
 def images(count: int) -> Any:  # noqa: ANN401 - an array
@@ -121,14 +124,21 @@ def check(path: Path) -> None:
 
 
 def medians(found: dict[str, Callable[[Any], Any]], x: Any, rounds: int) -> dict[str, float]:  # noqa: ANN401 - an array
-    """Run all in turns; return the median milliseconds of each for one image."""
+    """Run all in turns; return the median milliseconds of each for one image.
+
+    Small batches are run several times in a turn: the others have emptied the caches.
+    """
     taken: dict[str, list[float]] = {name: [] for name in found}
+    times = TIMES if len(x) == 1 else 1
     for number in range(rounds + 1):
         for name, run in found.items():
-            start = time.thread_time()
             run(x)
-            if number:  # the first time everybody prepares
-                taken[name].append((time.thread_time() - start) / len(x) * 1e3)
+            start = time.thread_time()
+            for _ in range(times):
+                run(x)
+            spent = (time.thread_time() - start) / times
+            if number:  # in the first round everybody prepares
+                taken[name].append(spent / len(x) * 1e3)
     return {name: statistics.median(several) for name, several in taken.items()}
 
 
@@ -141,8 +151,7 @@ def speeds(path: Path, batches: list[int], rounds: int) -> int:
     print(f"{'':<28}{'batch':>6}{'ms':>10}" + "".join(f"{'× ' + c:>16}" for c in CONTRACTS))
     for batch in batches:
         present = {n: r for n, r in everybody.items() if batch <= SLOW_BATCHES.get(n, batch)}
-        several = rounds * 10 if batch == 1 and "qonnx" not in present else rounds
-        found = medians(present, images(batch), several)
+        found = medians(present, images(batch), rounds)
         for name, spent in found.items():
             ratios = "".join(f"{found[names[c]] / spent:>16.3f}" for c in CONTRACTS)
             goal = GOALS.get((name, batch))
@@ -165,7 +174,8 @@ def memory(path: Path, batches: list[int]) -> int:
                 row.append("–")
                 continue
             asked = [sys.executable, __file__, "--model", path.stem, "--grow", name]
-            done = subprocess.run([*asked, "--batches", str(batch)], capture_output=True, check=True)  # noqa: S603 - this file
+            asked += ["--batches", str(batch)]
+            done = subprocess.run(asked, capture_output=True, check=True)  # noqa: S603 - this file
             row.append(done.stdout.decode().split()[-1])
             over += name.startswith("plan") and float(row[-1]) > ROOM
         print(f"{name:<28}" + "".join(f"{one:>10}" for one in row))
@@ -173,13 +183,18 @@ def memory(path: Path, batches: list[int]) -> int:
 
 
 def growth(path: Path, name: str, batch: int) -> float:
-    """Return by how many megabytes this process grows while it runs a batch."""
+    """Return by how many megabytes this process grows while it runs a batch, outputs left out."""
     run, x = MAKERS[name](path), images(batch)
-    room = np.ones((batch, 10), np.float32)  # the outputs
-    del room
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5", "utf-8")  # Linux then counts the peak anew
+    before = peak()
     run(x)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (peak() - before) / 1024 - batch * OUTPUTS / 2**20
+
+
+def peak() -> int:
+    """Return the largest size that this process has had, in kilobytes."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 class Stopwatch:
@@ -189,9 +204,10 @@ class Stopwatch:
         self.spent: defaultdict[str, float] = defaultdict(float)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever NumPy has
+        """Return what NumPy has, with a clock around what is counted."""
         value = getattr(np, name)
-        kind = {"copyto": "windows", "matmul": "products", "add": "averages"}.get(name)
-        return self.timed(kind, value) if kind and name != "add" else value
+        kind = {"copyto": "windows", "matmul": "products"}.get(name)
+        return self.timed(kind, value) if kind else value
 
     def timed(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function with a clock around it."""
@@ -208,7 +224,7 @@ class Stopwatch:
 def profile(path: Path, contract: str, count: int) -> None:
     """Print where the time of a plan goes, by kind of step."""
     watch = Stopwatch()
-    kept = products.np, products._look_up  # noqa: SLF001 - the only place that looks up
+    kept = vars(products)["np"], vars(products)["_look_up"]
     plan, x = compile_plan(extract(path), contract), images(count)
     plan.run({"image": x})
     (program,) = plan._programs.values()  # noqa: SLF001 - the steps themselves are timed
@@ -217,11 +233,11 @@ def profile(path: Path, contract: str, count: int) -> None:
             kinds = [type(step).__name__ for step in stage.steps]
             pairs = zip(kinds, bound, strict=True)
             stage._bound[key] = [watch.timed(kind, step) for kind, step in pairs]  # noqa: SLF001 - the same
-    products.np, products._look_up = watch, watch.timed("tables", kept[1])  # type: ignore[assignment]  # noqa: SLF001
+    vars(products).update(np=watch, _look_up=watch.timed("tables", kept[1]))
     start = time.thread_time()
     plan.run({"image": x})
     whole = time.thread_time() - start
-    products.np, products._look_up = kept  # type: ignore[assignment]  # noqa: SLF001
+    vars(products).update(np=kept[0], _look_up=kept[1])
     spent = watch.spent
     inner = sum(spent[kind] for kind in ("windows", "products", "tables"))
     rest = spent["Requantize"] + spent["Certified"] - inner

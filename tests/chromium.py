@@ -1,7 +1,7 @@
 """Fixtures: one browser, the manual built once and served from this machine.
 
 ``tox -e browser`` sets ``QDQDOC_BROWSER``: then what is missing is a failure, not a reason to skip.
-``QDQDOC_HTML`` names a manual that is built already.
+``QDQDOC_BUILD`` names a folder in which ``html`` is the manual, built already.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def browser() -> Iterator[Browser]:
 def manual(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manual]:
     """The manual, built by the command of tox, and served while the tests run."""
     del browser  # without one nothing is built
-    named = os.environ.get("QDQDOC_HTML")
-    root = Path(named) if named else build(tmp_path_factory.mktemp("manual"))
+    named = os.environ.get("QDQDOC_BUILD")
+    root = Path(named) / "html" if named else build(tmp_path_factory.mktemp("manual"))
     handler = partial(Quiet, directory=str(root))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

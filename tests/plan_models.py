@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 
 # ruff: noqa: ANN401 - attributes as ONNX has them
 
-KINDS = {np.dtype(np.int8): (-128, 127), np.dtype(np.uint8): (0, 255)}
-ODD, EVEN = (0.0123, 0.0371, 0.11), (2.0**-6, 2.0**-5, 2.0**-4)
-"""Scales: odd ones, and powers of two, with which sums often lie in the middle of two codes."""
+KINDS = {
+    np.dtype(kind): (np.iinfo(kind).min, np.iinfo(kind).max)
+    for kind in (np.int8, np.uint8, np.int16, np.uint16)
+}
+ODD, EVEN, NEAR = (0.0123, 0.0371, 0.11), (2.0**-6, 2.0**-5, 2.0**-4), (0.1, 0.25, 0.05)
+"""Scales: odd ones; powers of two, with which sums often lie in the middle of two codes; and such
+that they lie there but for the rounding of the scales.
+"""
 
 
 class Net:
     """Collects nodes and stored values; each method adds a group and names what it makes."""
 
-    def __init__(self, seed: int, *, kind: type[Any] = np.int8, scales: tuple[float, ...] = ODD) -> None:
+    def __init__(
+        self, seed: int, *, kind: type[Any] = np.int8, scales: tuple[float, ...] = ODD
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         self.kind = np.dtype(kind)
         self.scales = scales
@@ -70,10 +77,10 @@ class Net:
         """Return dequantized weights, with a scale for each slice along an axis or one for all."""
         codes = self.keep(self.rng.integers(-127, 128, shape).astype(np.int8))
         count = () if per is None else (shape[per],)
-        scale = self.rng.choice(self.scales, count).astype(np.float32)
+        scale = np.asarray(self.rng.choice(self.scales, count), np.float32)
         zero = np.zeros(count, np.int8)
-        axis = {} if per is None else {"axis": per}
-        made = self.node("DequantizeLinear", codes, self.keep(scale), self.keep(zero), **axis)
+        axis = 1 if per is None else per
+        made = self.node("DequantizeLinear", codes, self.keep(scale), self.keep(zero), axis=axis)
         return made, scale
 
     def bias(self, count: int, *, whole: bool) -> str:
@@ -88,15 +95,19 @@ class Net:
         return self.node("Conv", x, weights, *extra[: self.rng.integers(2)], **attributes)
 
     def document(
-        self, folder: Path, inputs: dict[str, tuple[Any, ...]], outputs: list[str], opset: int = 17
+        self,
+        folder: Path,
+        inputs: dict[str, tuple[Any, ...]],
+        outputs: list[str],
+        kind: int = TensorProto.FLOAT,
     ) -> Document:
         """Write the model and extract it."""
-        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()]
+        ends = [helper.make_tensor_value_info(n, kind, s) for n, s in inputs.items()]
         made = [helper.make_empty_tensor_value_info(name) for name in outputs]
         kept = [numpy_helper.from_array(value, name) for name, value in self.stored.items()]
         graph = helper.make_graph(self.nodes, "g", ends, made, kept)
-        imports = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
-        model = helper.make_model(graph, opset_imports=imports, ir_version=8)
+        imports = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+        model = helper.make_model(graph, opset_imports=imports, ir_version=10)
         path = folder / "m.onnx"
         path.write_bytes(model.SerializeToString())
         return extract(path)
@@ -185,11 +196,12 @@ def gated(net: Net, codes: str, x: str) -> str:
 
 def dense(net: Net, _: str, x: str) -> str:
     """So many products that float32 does not hold their sums."""
-    y = net.node("Reshape", x, net.keep(np.int64([0, -1])))
+    y = net.node("Reshape", x, net.keep(np.array([0, -1], np.int64)))
     wide = net.quantize(net.node("Concat", *[y] * 9, axis=1))[1]
     weights, _ = net.weights(5, 9 * 4 * 9 * 8, per=0)
     bias = net.bias(5, whole=False)
-    return net.quantize(net.node("Gemm", wide, weights, bias, transB=1))[1]
+    coarse = net.keep(np.float32(1500 * net.scale())), net.keep(net.zero())
+    return net.quantize(net.node("Gemm", wide, weights, bias, transB=1), coarse)[1]
 
 
 BODIES: tuple[Callable[[Net, str, str], str], ...] = (
@@ -199,7 +211,9 @@ BODIES: tuple[Callable[[Net, str, str], str], ...] = (
 IMAGE = (4, 9, 8)
 
 
-def network(folder: Path, body: Callable[[Net, str, str], str], seed: int, **options: Any) -> Document:
+def network(
+    folder: Path, body: Callable[[Net, str, str], str], seed: int, **options: Any
+) -> Document:
     """Make a model of one body behind a quantized input."""
     net = Net(seed, **options)
     codes, x = net.quantize("image")

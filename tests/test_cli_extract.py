@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qdqdoc.cli import FRONT_DOOR, main
+from qdqdoc.cli import COMMANDS, FRONT_DOOR, main
 from qdqdoc.document import load
 
 # ruff: noqa: ANN401 - attributes and initializers are of any type
@@ -88,12 +88,14 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["--help"], ["extract", "--help"]):
-        code, out, _ = run(capsys, *arguments)
+    for command in COMMANDS:
+        code, out, _ = run(capsys, command, "--help")
         assert code == 0
-        assert "Example: qdqdoc extract" in out
+        assert f"Example: qdqdoc {command}" in " ".join(out.split()), command
     _, out, _ = run(capsys, "--help")
-    assert all(name in out and line in out for name, line in FRONT_DOOR.items())
+    assert f"Example: qdqdoc {next(iter(FRONT_DOOR))}" in out
+    said = " ".join(out.split())
+    assert all(f"{name} {line}" in said for name, line in COMMANDS.items())
 
 
 def test_a_missing_package_is_one_line(

@@ -62,6 +62,9 @@ TYPED = {
     "raw markup": ("```{raw} html\n<p>3847</p>\n```", "3847"),
 }
 
+SAID = re.compile(r"^(.*): ERROR: found the typed numeral (\S+) in", re.MULTILINE)
+PLACE = re.compile(r"index\.md:\d+$|docstring of [\w.]+:\d+$")
+
 ALLOWED = {
     "name": "int8, float8e4m3fn, QLinearConv, ResNet8, x86, `AVX512`, `apply_scale_32`",
     "standard": "since opset 13, by IEEE 754, as JSON Schema (2020-12) says",
@@ -91,10 +94,12 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_typed_numeral_is_found_each_time(tmp_path: Path, text: str, numeral: str) -> None:
     for _ in range(2):
         built = build(tmp_path, f"{PREPARED}\n{text}\n")
-        found = re.findall(r"^(.*): ERROR: found the typed numeral (\S+) in", built.said, re.M)
+        found = re.findall(
+            r"^(.*): ERROR: found the typed numeral (\S+) in", built.said, re.MULTILINE
+        )
         assert built.code == 1
         assert {numeral} == {one for _, one in found}, built.said
-        assert all(re.search(r"index\.md:\d+$|docstring of [\w.]+:\d+$", where) for where, _ in found)
+        assert all(PLACE.search(where) for where, _ in found), found
 
 
 @pytest.mark.usefixtures("module")

@@ -57,7 +57,8 @@ def test_the_document_gives_the_same_bytes_as_the_model(
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    assert "Example: qdqdoc run model.onnx --input image=image.npy -o trace.npz" in out
+    example = "Example: qdqdoc run model.onnx --input image=image.npy --contract ort -o trace.npz"
+    assert example in " ".join(out.split())
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,21 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     assert message in err
     assert err.count("\n") == 1
     assert sorted(folder.iterdir()) == before
+
+
+def test_without_a_file_the_outputs_are_the_same(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["net.onnx", "--input", "image=x.npy"]
+    for contract in ("qdq", "ort", "exact"):
+        before = sorted(folder.iterdir())
+        code, out, err = run(capsys, *arguments, "--contract", contract)
+        assert (code, err) == (0, "")
+        assert sorted(folder.iterdir()) == before
+        code, traced, _ = run(capsys, *arguments, "--contract", contract, "-o", f"{contract}.npz")
+        assert code == 0
+        assert traced.startswith(out)
+        assert out.count("sha256") == 1
+    code, _, err = run(capsys, "net.onnx", "--input", "picture=x.npy")
+    assert code == 2
+    assert "picture" in err

@@ -55,11 +55,12 @@ def test_the_table_of_groups_says_what_fuse_says() -> None:
     document = extract(INT8)
     found = facts.fusion(document)
     assert not isinstance(found, str)
-    table = facts.fusion_table(found)
+    table = facts.fusion_table(document, found)
     assert len(table.rows) == len(found.verdicts)
     staying = [row for row in table.rows if row[2] == "floats"]
     assert len(staying) == found.outcomes[Outcome.STAYS]
-    assert all(row[4] and row[5] for row in staying)
+    assert all(row[4] and row[6] for row in staying)
+    assert {getattr(row[5], "text", "") for row in staying} <= set(document.tensors)
 
 
 def test_types_before_and_after() -> None:

@@ -60,6 +60,8 @@ ALLOWED = {
     "numerics/formats.py::tensor": "makes vectors and examples, where its callers are checked",
     "numerics/products.py::integer_conv": "exact: the bound on the sums has chosen the type",
     "numerics/products.py::integer_matmul": "exact: the bound on the sums has chosen the type",
+    "plan/pairs.py::_places": "exact: the type holds as many numbers as there are",
+    "plan/products.py::_exactly": "exact: the bound on the sums has chosen the type",
 }
 
 

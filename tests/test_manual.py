@@ -20,29 +20,6 @@ PAGES = sorted(
     p for p in SOURCE.rglob("*.md") if OPERATOR_PAGES not in p.parents or p.stem == "index"
 )
 
-FENCE = re.compile(
-    r"^(`{3,}|:{3,})\{(qdq-(?:exec|run)|math|toctree|glossary)\}.*?^\1$", re.MULTILINE | re.DOTALL
-)
-NOT_PROSE = (
-    FENCE,
-    re.compile(r"^\s*[`:]{3,}.*$", re.MULTILINE),
-    re.compile(r"^\$\$.*?^\$\$.*?$", re.MULTILINE | re.DOTALL),
-    re.compile(r"\{[\w:-]+\}(`+).+?\1", re.DOTALL),
-    re.compile(r"`[^`\n]+`"),
-    re.compile(r"\$[^$]+\$"),
-    re.compile(r"^:(?!caption|alt)[\w-]+:.*$", re.MULTILINE),
-    re.compile(r"\]\([^)]*\)"),
-)
-NUMERAL = re.compile(r"(?<![\w.-])\d[\d.,]*(?![\w-])")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_nobody_types_a_number(page: Path) -> None:
-    prose = page.read_text(encoding="utf-8")
-    for pattern in NOT_PROSE:
-        prose = pattern.sub("", prose)
-    assert not NUMERAL.findall(prose), prose
-
 
 def test_adding_an_operator_adds_its_page(tmp_path: Path) -> None:
     folder = tmp_path / "operators"

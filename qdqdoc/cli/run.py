@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qdqdoc.document import Document
+    from qdqdoc.execute import Traced
 
 CONTRACT = "qdq"
 
@@ -41,18 +42,43 @@ CONTRACT = "qdq"
     "--output",
     type=click.Path(path_type=Path),
     metavar="OUT.npz",
-    required=True,
-    help="Where to write; an index in JSON is written beside it.",
+    help="Write every tensor of the run there, and an index in JSON beside it.",
 )
-def command(model: Path, inputs: tuple[str, ...], contract: str, output: Path) -> None:
+def command(model: Path, inputs: tuple[str, ...], contract: str, output: Path | None) -> None:
     """Run MODEL, an ONNX model or its operations document (JSON), under a numeric contract.
 
-    Writes every tensor of the run, and beside it an index: name, type, shape and sha256 of each.
-    Prints one line for each output of the model.
+    Prints one line for each output of the model: name, type, shape and sha256. With -o it keeps
+    every tensor of the run; without, it only computes the outputs, fast, in a memory that does not
+    grow with the number of images.
     """
-    from qdqdoc.execute import execute, index_of, read_array, save  # noqa: PLC0415 - `--help` needs none of it
-
     pairs = _pairs(inputs)
+    if output is None:
+        _outputs_alone(model, pairs, contract)
+    else:
+        _traced(model, pairs, contract, output)
+
+
+def _outputs_alone(model: Path, pairs: dict[str, Path], contract: str) -> None:
+    """Print the outputs; the plan gives the same bytes as a run node by node."""
+    from qdqdoc.execute import Traced, read_array  # noqa: PLC0415 - `--help` needs none of it
+    from qdqdoc.plan import compile_plan  # noqa: PLC0415 - the same
+
+    given = {name: read_array(path) for name, path in pairs.items()}
+    document = _document(model)
+    found = compile_plan(document, contract).run(given)
+    for name in document.graph.outputs:
+        _tell(Traced(name=name, value=found[name]))
+
+
+def _tell(tensor: Traced) -> None:
+    sizes = ", ".join(map(str, tensor.shape))
+    click.echo(f"{tensor.name}  {tensor.dtype}[{sizes}]  sha256 {tensor.sha256}")
+
+
+def _traced(model: Path, pairs: dict[str, Path], contract: str, output: Path) -> None:
+    """Write every tensor."""
+    from qdqdoc.execute import execute, index_of, read_array, save  # noqa: PLC0415 - the same
+
     taken = {path.resolve() for path in (model, model.with_suffix(".npz"), *pairs.values())}
     for path in (output, index_of(output)):
         if path.resolve() in taken:
@@ -61,9 +87,7 @@ def command(model: Path, inputs: tuple[str, ...], contract: str, output: Path) -
     trace = execute(_document(model), given, contract)
     written = save(trace, output)
     for name in trace.outputs:
-        tensor = trace.by_name[name]
-        sizes = ", ".join(map(str, tensor.shape))
-        click.echo(f"{name}  {tensor.dtype}[{sizes}]  sha256 {tensor.sha256}")
+        _tell(trace.by_name[name])
     for path in written:
         click.echo(f"wrote {path}")
 

@@ -17,8 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from qdqdoc import __version__
 from qdqdoc.conformance.cases import Case, cases
-from qdqdoc.conformance.parts import part, plain, write_part
-from qdqdoc.errors import QdqdocError
+from qdqdoc.conformance.checking import (
+    FLOOR,
+    FORMAT,
+    MANIFEST,
+    SCHEMA,
+    SUMS,
+    ConformanceError,
+    check,
+    sums,
+)
+from qdqdoc.conformance.parts import part, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,21 +37,16 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "SCHEMA",
+    "SUMS",
     "Case",
     "ConformanceError",
     "cases",
+    "check",
+    "contents",
+    "frame",
     "schema",
     "write",
 ]
-
-FORMAT = "qdqdoc-conformance-1"
-MANIFEST, SCHEMA = "manifest.json", "conformance.schema.json"
-FLOOR = 1000
-"""Fewer cases than this are no pack: something was lost on the way, and that is an error."""
-
-
-class ConformanceError(QdqdocError):
-    """A pack cannot be written here, or is not whole."""
 
 
 def schema() -> dict[str, Any]:
@@ -73,18 +77,12 @@ def write(folder: Path, progress: Callable[[int, int], None] | None = None) -> i
     try:
         entries = []
         for number, case in enumerate(every, 1):
-            entries.append(_write_case(made, case))
+            entry, held = contents(case)
+            entries.append(entry)
+            _write_all(made / case.path, held)
             if progress is not None:
                 progress(number, len(every))
-        manifest = {
-            "format": FORMAT,
-            "schema": SCHEMA,
-            "made_by": f"qdqdoc {__version__}",
-            "case_count": len(entries),
-            "cases": entries,
-        }
-        _write_json(made / MANIFEST, manifest)
-        _write_json(made / SCHEMA, schema())
+        _write_all(made, frame(entries))
         made.chmod(0o755)
         if folder.exists():
             folder.rmdir()
@@ -95,14 +93,33 @@ def write(folder: Path, progress: Callable[[int, int], None] | None = None) -> i
     return len(every)
 
 
-def _write_json(path: Path, content: object) -> None:
+def frame(entries: list[dict[str, Any]]) -> dict[str, bytes]:
+    """Return the files beside the cases: the manifest, its schema, and the sha256 of both."""
+    manifest = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "made_by": f"qdqdoc {__version__}",
+        "case_count": len(entries),
+        "cases": entries,
+    }
+    held = {MANIFEST: _json(manifest), SCHEMA: _json(schema())}
+    return {**held, SUMS: sums(held)}
+
+
+def _json(content: object) -> bytes:
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    return f"{text}\n".encode()
 
 
-def _write_case(root: Path, case: Case) -> dict[str, Any]:
-    folder = root / case.path
-    folder.mkdir(parents=True)
+def _write_all(folder: Path, held: dict[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in held.items():
+        (folder / name).write_bytes(content)
+
+
+def contents(case: Case) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what the manifest says of a case, and the files of its folder."""
+    held: dict[str, bytes] = {}
     entry: dict[str, Any] = {
         "path": case.path,
         "domain": case.operator.domain or "ai.onnx",
@@ -112,20 +129,16 @@ def _write_case(root: Path, case: Case) -> dict[str, Any]:
         "expect": "rejection" if case.rejection else "values",
         "contract": "qdq",
         "attributes": {name: plain(value) for name, value in case.call.attributes.items()},
-        "inputs": [part(f"input_{k}", name, a) for k, (name, a) in enumerate(case.inputs)],
+        "inputs": [part(held, f"input_{k}", name, a) for k, (name, a) in enumerate(case.inputs)],
     }
-    arrays = [array for _, array in case.inputs]
     if case.rejection:
         entry["rejection"] = case.rejection
     else:
-        outputs = [part(f"output_{k}", name, a) for k, (name, a) in enumerate(case.outputs)]
-        arrays += [array for _, array in case.outputs]
+        outputs = [part(held, f"output_{k}", name, a) for k, (name, a) in enumerate(case.outputs)]
         entry["outputs"] = outputs
         for bound, unit in case.bounds():
-            held = next(output for output in outputs if output["name"] == bound.output)
-            measure = part(f"{held['npy']['file'].removesuffix('.npy')}_unit", "unit", unit)
-            held["bound"] = {"ulp": bound.ulp, "why": bound.why, "unit": measure}
-            write_part(folder, measure, unit)
-    for described, array in zip([*entry["inputs"], *entry.get("outputs", ())], arrays, strict=True):
-        write_part(folder, described, array)
-    return entry
+            output = next(output for output in outputs if output["name"] == bound.output)
+            stem = f"{output['npy']['file'].removesuffix('.npy')}_unit"
+            measure = part(held, stem, "unit", unit)
+            output["bound"] = {"ulp": bound.ulp, "why": bound.why, "unit": measure}
+    return entry, held

@@ -12,8 +12,6 @@ import numpy as np
 from qdqdoc.numerics.formats import is_integer, type_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from qdqdoc.numerics.formats import Array
 
 _WHOLE_BYTE = 8
@@ -89,23 +87,18 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - an attribute may be anything
     return value
 
 
-def part(stem: str, name: str, array: Array) -> dict[str, Any]:
-    """Describe a tensor and its two files."""
+def part(held: dict[str, bytes], stem: str, name: str, array: Array) -> dict[str, Any]:
+    """Describe a tensor and its two files, and put their bytes among those that are held."""
+    held[f"{stem}.bin"], held[f"{stem}.npy"] = raw(array), npy(array)
     return {
         "name": name,
         "dtype": type_name(array.dtype),
         "shape": list(array.shape),
         "bits": bits(array),
-        "bin": {"file": f"{stem}.bin", "sha256": sha256(raw(array)).hexdigest()},
+        "bin": {"file": f"{stem}.bin", "sha256": sha256(held[f"{stem}.bin"]).hexdigest()},
         "npy": {
             "file": f"{stem}.npy",
-            "sha256": sha256(npy(array)).hexdigest(),
+            "sha256": sha256(held[f"{stem}.npy"]).hexdigest(),
             "dtype": storage(array).dtype.str,
         },
     }
-
-
-def write_part(folder: Path, described: dict[str, Any], array: Array) -> None:
-    """Write the two files of a tensor."""
-    (folder / described["bin"]["file"]).write_bytes(raw(array))
-    (folder / described["npy"]["file"]).write_bytes(npy(array))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qdqdoc.execute import execute
-from qdqdoc.execute.contracts import contract_named, followed
+from qdqdoc.execute.contracts import contract_named
+from qdqdoc.execute.exact import refuse_inexact
 from qdqdoc.fuse import fuse
+from qdqdoc.plan import compile_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,13 +40,13 @@ def follow(document: Document, contract: str) -> Follower:
     {}
     """
     named = contract_named(contract)
-    rewritten = followed(document, named)
+    plan = compile_plan(document, contract)
+    if named.name == "exact":
+        refuse_inexact(document)
     shifts = fuse(document, named.target).shifted if named.target else {}
-    # What onnxruntime makes of a model is run as it is written, like any other.
-    as_written = "qdq" if named.target else named.name
+    kept = set(plan.kept)
 
     def run(inputs: Mapping[str, Array], wanted: Sequence[str]) -> Mapping[str, Array]:
-        trace = execute(rewritten, inputs, as_written)
-        return {name: trace[name] for name in wanted if name in trace.by_name}
+        return plan.run(inputs, [name for name in wanted if name in kept])
 
     return Follower(contract=contract, run=run, shifts=shifts)

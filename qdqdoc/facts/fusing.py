@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from qdqdoc.document import Document, Operation
+    from qdqdoc.fuse import Verdict
 
 WORDS = {
     Outcome.FUSED: "integer operator",
@@ -37,21 +38,25 @@ def fusion(document: Document, target: str = TARGET) -> Fusion | str:
         return str(error)
 
 
-def fusion_table(found: Fusion) -> Table:
+def fusion_table(document: Document, found: Fusion) -> Table:
     """Return each node that has a Q or DQ beside it, what becomes of it, and why."""
-    rows = tuple(
-        (
-            Code(verdict.node),
-            verdict.source,
-            WORDS[verdict.outcome],
-            verdict.op_type if verdict.outcome is Outcome.FUSED else "",
-            Code(verdict.reason.value) if verdict.reason else "",
-            verdict.words if verdict.reason else "",
-        )
-        for verdict in found.verdicts
-    )
-    columns = ("Node", "Operator", "Runs as", "Becomes", "Reason", "In words")
-    return Table(columns, rows)
+    rows: list[tuple[Cell, ...]] = []
+    for verdict in found.verdicts:
+        becomes = verdict.op_type if verdict.outcome is Outcome.FUSED else ""
+        head = (Code(verdict.node), verdict.source, WORDS[verdict.outcome], becomes)
+        rows.append((*head, *(_cause(document, verdict) if verdict.reason else ("", "", ""))))
+    columns = ("Node", "Operator", "Runs as", "Becomes", "Reason", "Because of", "Which")
+    return Table(columns, tuple(rows))
+
+
+def _cause(document: Document, verdict: Verdict) -> tuple[Cell, Cell, Cell]:
+    """Return the code of the reason, the tensor that the words begin with, and the words."""
+    reason = Code(verdict.reason.value) if verdict.reason else None
+    last = verdict.words.rpartition("; ")[2]
+    name, _, rest = last.partition(" ")
+    if name in document.tensors:
+        return reason, Code(name), rest
+    return reason, "", last
 
 
 def targets_table(document: Document) -> Table:

@@ -35,8 +35,10 @@ BY_NODE = frozenset({"qdq", "ort"})
 """Contracts under which every node is run by itself; under others a plan is `execute`."""
 
 PLAIN = frozenset(
-    ("bool", "float16", "float32", "float64")
-    + tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+    (
+        *("bool", "float16", "float32", "float64"),
+        *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    )
 )
 """Types of which a caller can give no other form."""
 

@@ -73,8 +73,7 @@ def known(document: Document) -> bool:
     """Tell whether there is a rule for all that depends on the inputs, so that zeros may be run."""
     moves = moving(document)
     return not any(
-        operation.graphs
-        or (moves.intersection(operation.inputs) and _key(operation) not in RULES)
+        operation.graphs or (moves.intersection(operation.inputs) and _key(operation) not in RULES)
         for operation in document.operations
     )
 
@@ -93,7 +92,9 @@ def by_image(sample: Sample, place: Place, *, cut: bool) -> bool:
         if not sample.moving_inputs(operation):
             continue
         rule = RULES[_key(operation)]
-        if not all(_starts(sample, operation)) or not rule(Facts(sample, operation, place, cut=cut)):
+        if not all(_starts(sample, operation)) or not rule(
+            Facts(sample, operation, place, cut=cut)
+        ):
             return False
     return True
 
@@ -141,6 +142,13 @@ def _joined(facts: Facts) -> bool:
     return every and facts.attributes["axis"] % facts.rank != 0
 
 
+def _joined_codes(facts: Facts) -> bool:
+    """Join codes; each comes with its grid, behind the grid of the result."""
+    count = len(facts.operation.inputs)
+    axis = facts.attributes.get("axis", 0) % facts.rank_of(facts.operation.outputs[0])
+    return facts.moves(*range(2, count, 3)) and axis != 0
+
+
 def _quantizing(facts: Facts) -> bool:
     scale = facts.sample.values[facts.operation.inputs[1]]
     axis = facts.attributes.get("axis", 1)
@@ -184,6 +192,7 @@ def _only_first(facts: Facts) -> bool:
     """Refuse the places of maxima, too: they are counted through the batch."""
     return facts.moves(0) and len(facts.operation.outputs) == 1
 
+
 RULES: Mapping[tuple[str, str], Callable[[Facts], bool]] = MappingProxyType(
     {
         **dict.fromkeys(ELEMENTWISE, _elementwise),
@@ -205,6 +214,7 @@ RULES: Mapping[tuple[str, str], Callable[[Facts], bool]] = MappingProxyType(
         ("", "LogSoftmax"): _along,
         (MS, "QLinearSoftmax"): _along,
         ("", "Concat"): _joined,
+        (MS, "QLinearConcat"): _joined_codes,
         ("", "Reshape"): _reshaped,
         ("", "Squeeze"): _squeezed,
         ("", "Unsqueeze"): _squeezed,

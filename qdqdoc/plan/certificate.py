@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdqdoc.execute.sums import summed
-from qdqdoc.numerics.rounding import count_from, divide, f32, hold_and_round, multiply
+from qdqdoc.numerics.rounding import count_from, f32, hold_and_round, multiply
 from qdqdoc.plan.requantize import one_or_all, side_by_side
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from qdqdoc.numerics.formats import Array
     from qdqdoc.plan.products import Product
     from qdqdoc.plan.requantize import Grid
+    from qdqdoc.plan.roots import Root
     from qdqdoc.plan.steps import Buffers
-    from qdqdoc.plan.tables import Root
 
 UNIT = 2.0**-24
 SMALLEST = 2.0**-149
@@ -159,48 +159,47 @@ class _Again:
 
     def __init__(self, fast: Certified, seen: Array, index: Array) -> None:
         self.fast, self.seen, self.index = fast, seen, index.reshape(-1)
-        group, terms, width = fast.real.weights.shape
-        filters = fast.real.weights.transpose(0, 2, 1).reshape(group * width, terms)
+        real, self.shape = fast.real, fast.product.shape
+        group, terms, width = real.weights.shape
+        filters = real.weights.transpose(0, 2, 1).reshape(group * width, terms)
         self.weights = np.ascontiguousarray(filters, np.float64)
-        self.bias = fast.real.bias.astype(np.float64)
-        origin = fast.grid.origin(fast.root)
-        self.origin = np.broadcast_to(origin, (group * width,))
+        self.bias = real.bias.astype(np.float64)
+        self.origin = np.broadcast_to(fast.grid.origin(fast.root), (group * width,))
+        self.places = seen.shape[: 1 + len(self.shape.out)]
+        largest = float(real.x_step) * float(np.abs(fast.product.counts).max(initial=0)) * 1.001
+        sizes = np.abs(self.weights).sum(axis=1) * largest + np.abs(self.bias)
+        # As many halves of float64's step as there are operations, and all of it twice.
+        self.bounds = sizes * ((terms + 4) * np.finfo(np.float64).eps / fast.count)
 
     def __call__(self, doubtful: Array) -> None:
         """Put the places of the codes of these results."""
-        filters = doubtful % self.fast.product.shape.filters
-        y = self._rounded(self._factors(doubtful, filters), filters)
-        quotients = divide(y, self.fast.y_scale, np.float32)
-        hold_and_round(quotients, *self.fast.grid.ends, quotients)
+        pixels, filters = np.divmod(doubtful, self.shape.filters)
+        steps = self._rounded(self._factors(pixels, filters), filters)
+        np.divide(steps, self.fast.y_scale, out=steps)
+        hold_and_round(steps, *self.fast.grid.ends, steps)
         places = np.empty(doubtful.size, self.index.dtype)
-        count_from(quotients, self.origin[filters], places)
+        count_from(steps, self.origin[filters], places)
         self.index[doubtful] = places
 
-    def _factors(self, doubtful: Array, filters: Array) -> Array:
+    def _factors(self, pixels: Array, filters: Array) -> Array:
         """Return the dequantized values in the windows of some results, one row for each."""
         group, terms, width = self.fast.real.weights.shape
-        spatial = self.seen.shape[: 1 + len(self.fast.product.shape.out)]
-        places = np.unravel_index(doubtful // self.fast.product.shape.filters, spatial)
-        fields = self.seen[places]
+        fields = self.seen[np.unravel_index(pixels, self.places)]
         if group > 1:
-            fields = fields.reshape(doubtful.size, -1, group, terms // self._kernel())
-            fields = fields[np.arange(doubtful.size), :, filters // width]
-        counts = fields.reshape(doubtful.size, terms)
-        return np.asarray(multiply(counts, self.fast.real.x_step), np.float64)
-
-    def _kernel(self) -> int:
-        return int(np.prod(self.fast.product.shape.kernel, dtype=np.int64))
+            fields = fields.reshape(pixels.size, -1, group, self.shape.channels // group)
+            fields = fields[np.arange(pixels.size), :, filters // width]
+        counts = f32(fields.reshape(pixels.size, terms))
+        return np.multiply(counts, self.fast.real.x_step, out=counts)
 
     def _rounded(self, x: Array, filters: Array) -> Array:
         """Round the exact sums once; where float64 does not decide, `summed` does."""
-        w, bias = self.weights[filters], self.bias[filters]
-        near = (np.einsum("ij,ij->i", x, w) + bias) / self.fast.count
-        sizes = np.einsum("ij,ij->i", np.abs(x), np.abs(w)) + np.abs(bias)
-        # As many halves of float64's step as there are operations, and all of it twice.
-        bound = sizes * ((x.shape[1] + 4) * np.finfo(np.float64).eps / self.fast.count)
-        y, other = f32(near - bound), f32(near + bound)
-        if (y == other).all():
+        w, bias, bound = self.weights[filters], self.bias[filters], self.bounds[filters]
+        near = np.vecdot(x.astype(np.float64), w)
+        near += bias
+        near /= self.fast.count
+        y = f32(near - bound)
+        if (y == f32(near + bound)).all():
             return y
-        added = bias.reshape(-1, 1, 1)
-        found = summed(x[:, None], w[:, :, None], addend=added, divisor=self.fast.count)
-        return found.reshape(-1)
+        added, wide = bias.reshape(-1, 1, 1), x.astype(np.float64)[:, None]
+        found = summed(wide, w[:, :, None], addend=added, divisor=self.fast.count)
+        return np.ascontiguousarray(found.reshape(-1))

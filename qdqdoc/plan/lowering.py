@@ -1,4 +1,4 @@
-"""From a document to steps: what is a table, what is a fast product, and what runs as documented."""
+"""From a document to steps: what is a table, what a fast product, and what runs as documented."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qdqdoc.execute.attributes import attributes_of
-from qdqdoc.plan.batching import MS
-from qdqdoc.plan.matching import MOST_TAIL, Matcher, Pending
+from qdqdoc.plan.integers import INTEGER_POOLS, INTEGER_PRODUCTS, integer_average, integer_product
+from qdqdoc.plan.matching import Matcher, Pending
 from qdqdoc.plan.pairs import PAIRED, pair
 from qdqdoc.plan.requantize import Quantize
+from qdqdoc.plan.roots import CODES, Root
 from qdqdoc.plan.steps import Enter, Leave, Run, Turn, key_of
-from qdqdoc.plan.tables import CODES, TABULATED, Root, Table, codes_of, tabulate
+from qdqdoc.plan.tables import TABULATED, Table, codes_of, tabulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qdqdoc.document import Operation
     from qdqdoc.numerics.formats import Array
+    from qdqdoc.plan.certificate import Certified
     from qdqdoc.plan.documented import Documented
+    from qdqdoc.plan.pairs import Pair
     from qdqdoc.plan.requantize import Requantize
     from qdqdoc.plan.sample import Sample
     from qdqdoc.plan.steps import Step
@@ -26,16 +29,13 @@ if TYPE_CHECKING:
 FLOAT_PRODUCTS = frozenset(
     ("", name) for name in ("Conv", "MatMul", "Gemm", "AveragePool", "GlobalAveragePool")
 )
-INTEGER_PRODUCTS = frozenset(
-    {("", "QLinearConv"), ("", "QLinearMatMul"), (MS, "QLinearConv"), (MS, "QGemm")}
-)
-INTEGER_POOLS = frozenset(
-    (MS, name) for name in ("QLinearAveragePool", "QLinearGlobalAveragePool")
-)
 HOLDING = frozenset(("", name) for name in ("Relu", "Clip", "Identity"))
 """What may stand between a product and its Q: whatever holds values within a range."""
 
 PAIR = 2
+
+MOST_TAIL = 4
+"""So many operations may stand between a product and its Q."""
 
 RESHAPING = frozenset(("", name) for name in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"))
 
@@ -100,7 +100,7 @@ class Lowering:
         while turned in self.sample.values:
             turned += "'"
         self.steps.append(Turn(before.source, turned, self._axes(operation)))
-        return replace(before, source=turned, root=self.matcher.root(operation))
+        return replace(before, source=turned, root=self.sample.root(operation))
 
     def _axes(self, operation: Operation) -> tuple[int, ...]:
         rank = self.sample.values[operation.inputs[0]].ndim
@@ -117,8 +117,8 @@ class Lowering:
         if key not in INTEGER_PRODUCTS | INTEGER_POOLS or not isinstance(first, Table):
             return None
         attributes = attributes_of(self.sample.document, operation, self.documented.place)
-        match = self.matcher.averaged if key in INTEGER_POOLS else self.matcher.requantized
-        return match(operation, first, attributes)
+        match = integer_average if key in INTEGER_POOLS else integer_product
+        return match(self.sample, operation, first, attributes)
 
     def _operands(self, operation: Operation) -> list[Table | Array | None]:
         found: list[Table | Array | None] = []
@@ -137,6 +137,7 @@ class Lowering:
         return self.tables.get(name)
 
     def _rooted(self, step: Step, root: Root) -> None:
+        """Add a step that makes codes."""
         self.steps.append(step)
         self.tables[root.name] = codes_of(root)
 
@@ -160,7 +161,12 @@ class Lowering:
         pending = self.pending[name]
         quantizes = key == ("", "QuantizeLinear")
         allowed = HOLDING if len(pending.operands) == 1 else TABULATED
-        if key in allowed and not quantizes and len(pending.tail) < MOST_TAIL and _scalars(constants):
+        if (
+            key in allowed
+            and not quantizes
+            and len(pending.tail) < MOST_TAIL
+            and _scalars(constants)
+        ):
             self.pending[operation.outputs[0]] = pending.followed(operation, constants)
             return True
         if not quantizes or not _scalars(constants):
@@ -171,11 +177,11 @@ class Lowering:
         self._rooted(fast, fast.root)
         return True
 
-    def _finished(self, pending: Pending, quantize: Operation) -> Step | None:
+    def _finished(self, pending: Pending, quantize: Operation) -> Certified | Pair | None:
         if len(pending.operands) == 1:
             return self.matcher.certified(pending, quantize)
         constants = [self.sample.constant(one) for one in quantize.inputs[1:]]
-        root = self.matcher.root(quantize)
+        root = self.sample.root(quantize)
         return pair(self.documented, pending.followed(quantize, constants), root)
 
     def _paired(self, operation: Operation, operands: list[Table | Array | None]) -> bool:
@@ -190,7 +196,7 @@ class Lowering:
         if self.sample.dtype(name) not in CODES:
             self.pending[name] = joined
             return True
-        fast = pair(self.documented, joined, self.matcher.root(operation))
+        fast = pair(self.documented, joined, self.sample.root(operation))
         if fast is not None:
             self._rooted(fast, fast.root)
         return fast is not None
@@ -212,7 +218,9 @@ class Lowering:
         self.plain.update(filter(None, operation.outputs))
         key = (operation.domain, operation.op_type)
         if key == ("", "Transpose"):
-            self.steps.append(Turn(operation.inputs[0], operation.outputs[0], self._axes(operation)))
+            self.steps.append(
+                Turn(operation.inputs[0], operation.outputs[0], self._axes(operation))
+            )
             return
         constants = {
             name: self.sample.values[name]

@@ -1,4 +1,4 @@
-"""What is computed from two codes is a table of all pairs, made by running the operations on them."""
+"""What is computed from two codes is a table of all pairs, made by running the operations."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from qdqdoc.plan.requantize import side_by_side
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import DTypeLike
+
     from qdqdoc.numerics.formats import Array
     from qdqdoc.plan.documented import Documented
     from qdqdoc.plan.matching import Pending
+    from qdqdoc.plan.roots import Root
     from qdqdoc.plan.steps import Buffers
-    from qdqdoc.plan.tables import Root, Table
+    from qdqdoc.plan.tables import Table
 
 PAIRED = frozenset(
     {("", name) for name in ("Add", "Div", "Max", "Min", "Mul", "Sub")}
@@ -53,14 +56,14 @@ class Pair:
         return (self.root,)
 
     def bind(self, images: int, buffers: Buffers) -> Callable[[], None]:
-        """Number the pair at each place and look up what it becomes."""
+        """Look up what the pair at each place becomes."""
         index = buffers.index(self.root, images)
         left = buffers.scratch("left", *index.shape, dtype=np.uint16)
         right = buffers.scratch("right", *index.shape, dtype=np.uint16)
         first = self._numbered(0, self.left, left, buffers.index(self.tables[0].root, images))
         second = self._numbered(1, self.right, right, buffers.index(self.tables[1].root, images))
-        codes = self.codes.astype(index.dtype)
-        (places,), (shift,) = side_by_side((index,), (self.root.origin().astype(index.dtype),))
+        codes = _places(self.codes, index.dtype)
+        (places,), (shift,) = side_by_side((index,), (_places(self.root.origin(), index.dtype),))
         stacked = self.root.stacked
 
         def step() -> None:
@@ -71,9 +74,7 @@ class Pair:
 
         return step
 
-    def _numbered(
-        self, side: int, numbers: Array, out: Array, index: Array
-    ) -> Callable[[], Array]:
+    def _numbered(self, side: int, numbers: Array, out: Array, index: Array) -> Callable[[], Array]:
         """Return what numbers the values of one side; places that are numbers need no table."""
         table, source = self.tables[side], index.reshape(out.shape)
         entries = table.entries(numbers)
@@ -104,7 +105,7 @@ def pair(documented: Documented, pending: Pending, root: Root) -> Pair | None:
     for operation, constants in pending.tail:
         (result,) = documented.run(operation, [result, *constants])
     codes = result.reshape(-1)[:count].astype(np.int64) - root.low
-    numbers = (number * others.size).astype(np.uint16), other.astype(np.uint16)
+    numbers = _places(number * others.size), _places(other)
     return Pair((left, right), *numbers, codes, root)
 
 
@@ -113,3 +114,8 @@ def _distinct(values: Array) -> tuple[Array, Array]:
     bits = np.ascontiguousarray(values).view(f"u{values.itemsize}")
     found, number = np.unique(bits, return_inverse=True)
     return found.view(values.dtype), number.reshape(values.shape)
+
+
+def _places(numbers: Array, dtype: DTypeLike = np.uint16) -> Array:
+    """Bring whole numbers to a type that holds as many as there are."""
+    return numbers.astype(dtype)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qdqdoc.plan.tables import Table
 
 CHUNK = 2**17
-"""So many values does a matrix of windows hold at most, or one row of outputs: it stays in cache."""
+"""So many values does a matrix of windows hold, or one row of outputs: it stays in a cache."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,14 @@ class Product:
         """The narrowest float in which the sums are exact; integers where no float does."""
         return np.dtype(exact_dtype(self.bound))
 
+    def _exactly(self, numbers: Array) -> Array:
+        """Bring whole numbers to the type of the sums, which holds each of them."""
+        return numbers.astype(self.dtype)
+
     def gather(self, images: int, buffers: Buffers) -> tuple[Array, Callable[[], None]]:
         """Return the padded image of whole numbers, channels last, and what fills it."""
         root, shape, kind = self.table.root, self.shape, self.dtype.type
-        entries = self.table.entries(self.counts).astype(np.float64).astype(self.dtype)
+        entries = self._exactly(self.table.entries(self.counts))
         index = buffers.index(root, images)
         if not any(shape.pads):
             index = index.reshape(images, *shape.source, shape.channels)
@@ -163,7 +167,7 @@ class Product:
         shape, group = self.shape, self.shape.group
         depth, width = shape.channels // group, shape.filters // group
         bias = self.bias.reshape(group, 1, width)
-        weights = np.concatenate([self.weights, bias], axis=1).astype(self.dtype)
+        weights = self._exactly(np.concatenate([self.weights, bias], axis=1))
         columns = shape.terms + 1
         rank = len(shape.out)
         for block, rows in chunks(seen.shape[: 1 + rank], columns):
@@ -176,11 +180,9 @@ class Product:
                 out = sums[rows, number * width : (number + 1) * width]
                 yield source, target, matrix[:, -1], matrix, weights[number], out
 
-    def _by_adding(
-        self, fill: Callable[[], None], seen: Array, sums: Array
-    ) -> Callable[[], None]:
+    def _by_adding(self, fill: Callable[[], None], seen: Array, sums: Array) -> Callable[[], None]:
         """Add what each window sees: an average has no weights."""
-        rank, bias = len(self.shape.out), self.bias.astype(self.dtype)
+        rank, bias = len(self.shape.out), self._exactly(self.bias)
         axes = tuple(range(1 + rank, 1 + 2 * rank))
         total = sums.reshape(*seen.shape[: 1 + rank], self.shape.channels)
 
@@ -197,8 +199,8 @@ class Product:
         """Add tap by tap: where each channel has filters of its own, the matrices are too thin."""
         shape = self.shape
         each = shape.filters // shape.channels
-        weights = self.weights.transpose(1, 0, 2).astype(self.dtype)  # (terms, channels, each)
-        bias = self.bias.astype(self.dtype).reshape(shape.channels, each)
+        weights = self._exactly(self.weights.transpose(1, 0, 2))  # (terms, channels, each)
+        bias = self._exactly(self.bias).reshape(shape.channels, each)
         total = sums.reshape(*seen.shape[: 1 + len(shape.out)], shape.channels, each)
         part = buffers.scratch("tap", *total.shape, dtype=self.dtype.type)
         places = [*np.ndindex(*shape.kernel)]

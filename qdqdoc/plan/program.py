@@ -9,8 +9,8 @@ import numpy as np
 from qdqdoc.plan.certificate import Certified
 from qdqdoc.plan.pairs import Pair
 from qdqdoc.plan.requantize import Requantize
+from qdqdoc.plan.roots import Root
 from qdqdoc.plan.steps import Buffers, Leave, key_of
-from qdqdoc.plan.tables import Root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from qdqdoc.numerics.formats import Array
     from qdqdoc.plan.sample import Sample
     from qdqdoc.plan.steps import Step
+    from qdqdoc.plan.tables import Table
 
-BLOCK = 2**16
+BLOCK = 2**17
 """So many values has the largest tensor of a block: its few copies stay in a cache."""
 
 SMALL = 32
@@ -95,7 +96,9 @@ class Program:
         with np.errstate(all="ignore"):
             for first in range(0, total, self.tail.images):
                 last = min(first + self.tail.images, total)
-                self._several({name: given[name][first:last] for name in self.inputs}, results, first)
+                self._several(
+                    {name: given[name][first:last] for name in self.inputs}, results, first
+                )
         self.head.buffers.tensors.clear()
         self.tail.buffers.tensors.clear()
         fixed = {name: value.copy() for name, value in self.constants.items()}
@@ -139,7 +142,7 @@ def size_of(resource: Root | str, sample: Sample) -> int:
 def split(
     steps: list[Step], sample: Sample
 ) -> tuple[list[Step], list[Step], tuple[Root | str, ...]]:
-    """Return the steps before, those at the end with small tensors, and what these read of those."""
+    """Return the first steps, the last with small tensors, and what these read of those."""
     largest = max((size_of(one, sample) for one in _resources(steps)), default=1)
     small = {key_of(r): size_of(r, sample) * SMALL <= largest for r in _resources(steps)}
     early: set[object] = set()
@@ -164,7 +167,8 @@ def _stack(steps: Sequence[Step]) -> None:
                 table.root.stacked = True
 
 
-def _read(step: Step) -> list[tuple[object, Array]]:
+def _read(step: Step) -> list[tuple[Table, Array]]:
+    """Return the tables that a step looks up, with the values that it finds there."""
     if isinstance(step, Leave):
         return [(step.table, step.table.values)]
     if isinstance(step, Pair):

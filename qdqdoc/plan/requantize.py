@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from qdqdoc.numerics.formats import Array
     from qdqdoc.plan.products import Product
+    from qdqdoc.plan.roots import Root
     from qdqdoc.plan.steps import Buffers
-    from qdqdoc.plan.tables import Root
 
 LONG = 1024
 """So many values lie side by side, if they may: NumPy is slow where rows are short."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from qdqdoc.document import array
 from qdqdoc.execute import execute
+from qdqdoc.plan.roots import Root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,11 @@ class Sample:
     def dtype(self, name: str) -> np.dtype[np.generic]:
         """Return the type of a tensor."""
         return np.dtype(self.values[name].dtype)
+
+    def root(self, operation: Operation) -> Root:
+        """Return the root that an operation makes with its one output."""
+        (name,) = operation.outputs
+        return Root(name, self.dtype(name), self.shape(name))
 
     def moving_inputs(self, operation: Operation) -> list[str]:
         """Return the inputs of an operation that depend on those of the model."""

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from qdqdoc.document import Operation
     from qdqdoc.numerics.formats import Array
     from qdqdoc.plan.documented import Documented
-    from qdqdoc.plan.tables import Root, Table
+    from qdqdoc.plan.roots import Root
+    from qdqdoc.plan.tables import Table
+
 
 class Buffers:
     """The memory of some steps for blocks of so many images; what is ``lasting`` keeps its own.

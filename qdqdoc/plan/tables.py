@@ -20,65 +20,13 @@ if TYPE_CHECKING:
 
     from qdqdoc.document import Operation
     from qdqdoc.plan.documented import Documented
+    from qdqdoc.plan.roots import Root
     from qdqdoc.plan.sample import Sample
-
-CODES = frozenset(np.dtype(kind) for kind in (np.int8, np.uint8, np.int16, np.uint16))
-"""Types of which there are few enough codes to list them."""
 
 MOST_ENTRIES = 2**20
 """Longer tables are not made."""
 
 TABULATED = ELEMENTWISE | QUANTIZING
-
-
-@dataclass(eq=False)
-class Root:
-    """A tensor of codes that is kept as places in tables.
-
-    ``shape`` is what one image has: channels, then the spatial axes. In memory the channels are
-    last. ``stacked`` tells that the tables of all channels lie one behind the other, and that each
-    place counts from the first of them.
-    """
-
-    name: str
-    dtype: np.dtype[np.generic]
-    shape: tuple[int, ...]
-    stacked: bool = False
-
-    @property
-    def low(self) -> int:
-        """The lowest code."""
-        return integer_range(self.dtype)[0]
-
-    @property
-    def levels(self) -> int:
-        """How many codes there are."""
-        low, high = integer_range(self.dtype)
-        return high - low + 1
-
-    @property
-    def channels(self) -> int:
-        """Length of the axis behind the batch."""
-        return self.shape[0] if self.shape else 1
-
-    @property
-    def pixels(self) -> int:
-        """How often one image has each channel."""
-        return int(np.prod(self.shape[1:], dtype=np.int64))
-
-    @property
-    def index_dtype(self) -> np.dtype[np.generic]:
-        """The narrowest type for places."""
-        places = self.levels * (self.channels if self.stacked else 1)
-        return np.dtype(np.uint16 if places <= 2**16 else np.uint32)
-
-    def origin(self) -> Array:
-        """Return where the table of each channel begins, as whole float32 numbers.
-
-        Tables are so short that float32 holds every place in them.
-        """
-        count = self.channels if self.stacked else 1
-        return np.arange(count, dtype=np.float32) * self.levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +45,7 @@ class Table:
     @property
     def per_channel(self) -> bool:
         """Whether channels differ."""
-        return self.values.shape[1] > 1
+        return int(self.values.shape[1]) > 1
 
     def entries(self, values: Array | None = None) -> Array:
         """Return the table as places find it, or other values in its form."""
@@ -146,7 +94,10 @@ def tabulate(
     rows = np.asarray(found).reshape(pattern[0], -1, _size(pattern[2:]))[:, :, 0]
     per_channel = any(_widens(one, shape) for one in operands)
     return Table(
-        tables[0].root, rows if per_channel else rows[:, :1].copy(), shape, _step(operation, operands)
+        tables[0].root,
+        rows if per_channel else rows[:, :1].copy(),
+        shape,
+        _step(operation, operands),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from qdqdoc.document import array
 from qdqdoc.document.arrays import encode
+from qdqdoc.numerics.rounding import f32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,8 +67,8 @@ def stepped(value: Any) -> Any:  # noqa: ANN401 - a scalar of any type that a mo
     >>> stepped(np.float32(0.1)), stepped(np.int8(-3)), stepped(np.uint8(255))
     (np.float32(0.10000001), np.int8(-2), np.uint8(254))
     """
-    if isinstance(value, str | bytes):
-        return value + value[:0].ljust(1)
+    if isinstance(value, str):
+        return f"{value} "
     if value.dtype.kind == "b":
         return ~value
     if value.dtype.kind in "iu":
@@ -93,7 +94,7 @@ def changed(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - an attri
     elif isinstance(value, bool | int):
         yield "", value + 1
     elif isinstance(value, float):
-        yield "", float(str(stepped(np.float32(value))))
+        yield "", float(str(stepped(f32(value))))
     elif isinstance(value, str):
         yield "", f"{value} "
 

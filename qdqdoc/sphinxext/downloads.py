@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx.util import logging
 from sphinx.util.display import progress_message
 
 from qdqdoc import conformance
 from qdqdoc.conformance import archive
 from qdqdoc.document import companion, dump, schema
+from qdqdoc.errors import QdqdocError
 from qdqdoc.sphinxext.page import PageDirective
 from qdqdoc.sphinxext.printing import Download
-from qdqdoc.sphinxext.scope import document_of, model_path, note_dependencies
+from qdqdoc.sphinxext.scope import document_of, note_dependencies
 from qdqdoc.tables import Code, Table
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
     from qdqdoc.tables import Cell
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "_downloads"
 SCHEMA = "operations.schema.json"
@@ -72,9 +76,13 @@ def document_name(model: Path) -> str:
 
 def write(app: Sphinx, exception: Exception | None) -> None:
     """Write the files beside the pages."""
-    if exception is not None or app.builder.format != "html" or model_path(app.env) is None:
+    if exception is not None or app.builder.format != "html" or not app.config.qdqdoc_model:
         return
-    document = document_of(app.env)
+    try:
+        document = document_of(app.env)
+    except QdqdocError as error:
+        logger.error("the model's files are not written: %s", error)  # noqa: TRY400 - one line tells it
+        return
     folder = Path(app.outdir, FOLDER)
     folder.mkdir(exist_ok=True)
     dump(document, folder / document_name(Path(document.model_path)))

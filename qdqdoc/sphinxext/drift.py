@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from qdqdoc.drift.report import SCORE, equivalents
 from qdqdoc.operators import OPERATORS
-from qdqdoc.tables import Code, Table
+from qdqdoc.score.record import baselines, recorded
+from qdqdoc.sphinxext.numerals import KINDS
+from qdqdoc.tables import Code, Quoted, Table
 from qdqdoc.witnesses import compared_declarations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from qdqdoc.tables import Cell
 
 
 def _recorded() -> dict[str, Any]:
@@ -21,6 +25,82 @@ def _recorded() -> dict[str, Any]:
 
 def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "–"
+
+
+def whole() -> Table:
+    """Return the whole score: what was tried, what was noticed, and what the goal is."""
+    held, mutants = recorded(), _recorded()
+    rows: list[tuple[Cell, ...]] = []
+    for measure, part, what in (("D1", "kernels", "kernels"), ("D2", "formulas", "formulas")):
+        found = mutants[part]
+        equal = sum(len(row["equivalent"]) for row in found)
+        made = sum(row["total"] for row in found) - equal
+        missed = sum(len(row["unnoticed"]) for row in found)
+        rows.append((measure, f"errors in {what} that change a value", made, made - missed, "all"))
+    rows.append(("D3", "stored values of the running example", *_sums(held["values"]), "all"))
+    typed = len(held["numerals"]["typed"])
+    rows.append(("D4", "typed numerals on the pages", held["numerals"]["texts"], typed, "none"))
+    rows.append(("D5", "damaged files", *_sums(held["damage"]), "all"))
+    shown = [sum(row[key] for row in held["examples"]) for key in ("shown", "executed")]
+    rows.append(("D6", "examples that are shown", *shown, "all"))
+    count, different = compared_declarations(OPERATORS.values())
+    rows.append(("D7", "declared versions of operators", count, count - len(different), "all"))
+    derived = held["adding"]["derived"]
+    files = len(held["adding"]["files"])
+    rows.append(("D8", "files that a new operator takes", len(derived), files, "one"))
+    columns = ("measure", "of what", "tried", "noticed, or found", "goal")
+    return Table(columns=columns, rows=tuple(rows), keys=tuple(str(row[0]) for row in rows))
+
+
+def _sums(rows: Iterable[dict[str, Any]]) -> tuple[int, int]:
+    held = [*rows]
+    return sum(row["made"] for row in held), sum(row["noticed"] for row in held)
+
+
+def field() -> Table:
+    """Return what was measured of others."""
+    rows = tuple(
+        (one["measure"], Quoted(one["of"]), Quoted(one["value"]), Quoted(one["how"]))
+        for one in baselines()
+    )
+    return Table(columns=("measure", "of", "found", "how"), rows=rows)
+
+
+def values() -> Table:
+    """Return the nudged values of the running example by kind (D3)."""
+    rows = tuple((row["kind"], row["made"], row["noticed"]) for row in recorded()["values"])
+    return Table(columns=("stored", "nudged", "shown by a page"), rows=rows)
+
+
+def kinds() -> Table:
+    """Return the kinds of numerals that may be typed (D4)."""
+    return Table(columns=("kind", "what it is"), rows=tuple(KINDS.items()))
+
+
+def numerals() -> dict[str, Any]:
+    """Return the counts of the last time that all pages were read for the record (D4)."""
+    held: dict[str, Any] = recorded()["numerals"]
+    return held
+
+
+def damage() -> Table:
+    """Return the damages by kind (D5)."""
+    rows = tuple(
+        (row["of"], row["files"], row["damage"], row["made"], row["noticed"])
+        for row in recorded()["damage"]
+    )
+    return Table(columns=("what", "files", "each of them", "made", "noticed"), rows=rows)
+
+
+def examples() -> Table:
+    """Return the examples by place (D6)."""
+    rows = tuple((row["of"], row["shown"], row["executed"]) for row in recorded()["examples"])
+    return Table(columns=("where", "shown", "executed"), rows=rows)
+
+
+def derived() -> str:
+    """Name what a new operator is in, by its one file (D8)."""
+    return ", ".join(recorded()["adding"]["derived"])
 
 
 def together() -> Table:

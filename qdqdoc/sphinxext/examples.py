@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import doctest
 import io
+import re
 import sys
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
@@ -20,14 +21,22 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.util import logging
 
+from qdqdoc.sphinxext.page import COMPUTED
 from qdqdoc.sphinxext.values import EXECUTED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sphinx.application import Sphinx
 
 logger = logging.getLogger(__name__)
 
 PROMPT = ">>> "
+RUNS = frozenset({"python", "python3", "py", "py3", "pycon", "ipython", "console", "shell"})
+RUNS |= {"bash", "sh", "shell-session", "default", "doctest"}
+"""Languages of blocks that a reader takes for something that was run."""
+LOOKS = re.compile(r"\s*(?:\$ |>>> |In \[\d+\]|(?:from|import) \w|pip install )")
+SHORT = 60
 
 
 class Count(NamedTuple):
@@ -52,11 +61,14 @@ def check_examples(app: Sphinx, exception: Exception | None) -> None:
         total = total.plus(count)
     said = f"{sum(shown.values())} shown, {total.executed} executed, {total.failed} failed"
     logger.info("examples: %s", said)
+    trees = {docname: app.env.get_doctree(docname) for docname in shown}
+    unrun = [f"{docname}: {text!r}" for docname, tree in trees.items() for text in idle(tree)]
     wrong = [
         f"{docname}: {shown[docname]} shown, {counts[docname].executed} executed"
         for docname in shown
         if shown[docname] != counts[docname].executed
     ]
+    wrong += [f"nobody runs {text}" for text in unrun]
     if wrong or total.failed or not total.executed:
         logger.error("examples: %s", "; ".join([said, *wrong]))
         app.statuscode = 1
@@ -84,6 +96,23 @@ def shown_in(path: Path) -> int:
     parser = _Text()
     parser.feed(path.read_text(encoding="utf-8"))
     return "".join(parser.parts).count(PROMPT)
+
+
+def prompts(tree: nodes.Element) -> int:
+    """Count the prompts that a reader of a page sees, be it in HTML or in PDF."""
+    return sum(block.astext().count(PROMPT) for block in tree.findall(nodes.FixedTextElement))
+
+
+def idle(tree: nodes.Element) -> Iterator[str]:
+    """Yield the beginning of each block that looks like code or a console, and that nobody ran.
+
+    Its marks are a language that runs, a prompt, or a dollar sign. What was computed is a quotation
+    of a file; an example is no block of this kind.
+    """
+    for block in tree.findall(nodes.literal_block):
+        text = block.astext()
+        if not block.get(COMPUTED) and (block.get("language") in RUNS or LOOKS.match(text)):
+            yield text[:SHORT]
 
 
 def execute(app: Sphinx, docname: str) -> Count:

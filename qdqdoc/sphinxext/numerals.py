@@ -154,6 +154,18 @@ def typed(
             yield from typed(child, computed=computed, tied=tied)
 
 
+def counted(tree: nodes.Element, *, computed: bool = False) -> tuple[int, int]:
+    """Count the texts of a page that were looked at, and the numerals that were computed."""
+    computed = tree.get(COMPUTED, computed)
+    if isinstance(tree, SILENT):
+        return 0, 0
+    texts = [*_texts(tree)]
+    total = (0, sum(len(numerals(text)) for text in texts)) if computed else (len(texts), 0)
+    inner = (counted(c, computed=computed) for c in tree.children if isinstance(c, nodes.Element))
+    sums = [total, *inner]
+    return sum(one[0] for one in sums), sum(one[1] for one in sums)
+
+
 def _texts(node: nodes.Element) -> Iterator[str]:
     yield from (child.astext() for child in node.children if isinstance(child, nodes.Text))
 
@@ -163,7 +175,7 @@ def tied_to(node: nodes.Element) -> frozenset[str]:
 
     An operator's own part of a page declares some; the examples of a docstring are run.
     """
-    found = {*node.get(TIED, ())}
+    found: set[str] = {*node.get(TIED, ())}
     if isinstance(node, addnodes.desc):
         for block in node.findall(nodes.doctest_block):
             found.update(map(value, numerals(block.astext())))

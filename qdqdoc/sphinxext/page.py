@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx.application import ENV_PICKLE_FILENAME
+from sphinx.util.build_phase import BuildPhase
 from sphinx.util import logging as sphinx_logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -18,10 +21,13 @@ if TYPE_CHECKING:
     from sphinx.builders import Builder
     from sphinx.environment import BuildEnvironment
 
+LAST = 950
+"""After all that may still have something to say against the pages."""
+
 logger = sphinx_logging.getLogger(__name__)
 
 COMPUTED = "qdq-computed"
-"""Attribute of a node: whether it was computed or typed, and so all within it but what says else."""
+"""Attribute of a node: whether it was computed (or typed), with all in it that says nothing."""
 TYPED = "qdq-typed"
 """Attribute of a computed node: text that was typed for it, and that no child of it shows."""
 TIED = "qdq-tied"
@@ -114,10 +120,12 @@ class _Repeat(logging.Handler):
     def __init__(self, app: Sphinx) -> None:
         super().__init__(logging.WARNING)
         self.app = app
+        self.late = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have the page that is being read be read again."""
+        """Have the page that is being read be read again; once all are read, have all of them."""
         del record
+        self.late |= self.app.phase > BuildPhase.READING
         docname = getattr(self.app.env, "current_document", None)
         if docname is not None and docname.docname:
             self.app.env.reread_always.add(docname.docname)
@@ -125,4 +133,13 @@ class _Repeat(logging.Handler):
 
 def repeat_warnings(app: Sphinx) -> None:
     """Keep ``-W`` from passing the second time: an unchanged page would not be read again."""
-    logging.getLogger("sphinx").addHandler(_Repeat(app))
+    heard = _Repeat(app)
+    logging.getLogger("sphinx").addHandler(heard)
+
+    def forget(app: Sphinx, exception: Exception | None) -> None:
+        """Let the next build begin anew: what is known of the pages was saved before."""
+        del exception
+        if heard.late:
+            Path(app.doctreedir, ENV_PICKLE_FILENAME).unlink(missing_ok=True)
+
+    app.connect("build-finished", forget, priority=LAST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 EXECUTED = "qdq-executed"
 """Attribute of an example that was executed while its page was read: how many prompts."""
+
+OPTION = re.compile(r":[\w-]+:(?: |$)")
 
 PROMPTS = (">>> ", "... ")
 
@@ -55,6 +58,9 @@ class WhenDirective(PageDirective):
 
     def show(self) -> list[nodes.Node]:
         """Parse the content, or leave it out."""
+        # MyST takes options for content where a directive has none.
+        if self.content and OPTION.match(self.content[0]):
+            raise PageError(f"found {self.content[0]!r}, allowed: no options")
         return self.parse_content_to_nodes() if self.evaluate(self.arguments[0]) else []
 
 

@@ -6,16 +6,18 @@ import io
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
 from qdqdoc.document import dump
-from qdqdoc.guide.pages import manual
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-    from sphinx.application import Sphinx
+    from docutils import nodes
 
     from qdqdoc.document import Document
     from qdqdoc.score.nudging import Nudge
@@ -27,23 +29,21 @@ SLOW = ("guide/diagrams", "guide/index", "guide/trace", "guide/contracts")
 
 
 class Guide:
-    """The manual's own pages, read by Sphinx in this process: no other page, no file written."""
+    """The pages of the guide, read in this process: no other page is read, and none is written."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
+        self._home = home
         self._stack = ExitStack()
+        self._read = ""
 
-    def __enter__(self) -> Guide:
+    def __enter__(self) -> Self:
         """Make the application, without a build."""
-        from sphinx.application import Sphinx  # noqa: PLC0415 - the score's page needs no Sphinx
-        from sphinx.util.docutils import docutils_namespace  # noqa: PLC0415 - as above
-
         self._folder = Path(self._stack.enter_context(TemporaryDirectory()))
         self._stack.enter_context(docutils_namespace())
-        home = manual().home
         self._said = io.StringIO()
-        self._app: Sphinx = Sphinx(
-            home / "source",
-            home,
+        self._app = Sphinx(
+            self._home / "source",
+            self._home,
             self._folder / "out",
             self._folder / "doctrees",
             "dummy",
@@ -51,6 +51,8 @@ class Guide:
             warning=self._said,
         )
         self._app.env.find_files(self._app.config, self._app.builder)
+        # Sphinx remembers the tree of a page as if it could not change while it runs.
+        self._app.connect("doctree-read", self._keep)
         return self
 
     def __exit__(
@@ -61,6 +63,10 @@ class Guide:
     ) -> None:
         """Forget everything."""
         self._stack.close()
+
+    def _keep(self, app: Sphinx, tree: nodes.document) -> None:
+        del app
+        self._read = tree.astext()
 
     def others(self) -> list[str]:
         """Return the pages that are asked last."""
@@ -75,12 +81,12 @@ class Guide:
         self._app.config.qdqdoc_model = str(path)
         self._app.env.clear_doc(page)
         self._app.builder.read_doc(page)
-        return self._app.env.get_doctree(page).astext()
+        return self._read
 
 
-def unseen(document: Document, nudges: Iterator[Nudge]) -> Iterator[tuple[Nudge, bool]]:
+def seen(home: Path, document: Document, nudges: Iterable[Nudge]) -> Iterator[tuple[Nudge, bool]]:
     """Yield each nudge, and whether some page of the guide shows it."""
-    with Guide() as guide:
+    with Guide(home) as guide:
         pages = [FIRST, *guide.others()]
         known = {page: guide.text(page, document) for page in pages}
         for nudge in nudges:

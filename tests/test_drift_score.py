@@ -82,7 +82,7 @@ def test_names_are_those_of_mutants(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_page_has_every_measure() -> None:
     assert [row[0] for row in drift.whole().rows] == MEASURES
     assert [row["measure"] for row in baselines()] == MEASURES
-    found = {row[0]: row[2:] for row in drift.whole().rows}
+    found: dict[Any, Any] = {row[0]: row[2:] for row in drift.whole().rows}
     for measure in ("D1", "D2", "D3", "D5", "D6", "D7"):
         tried, noticed, goal = found[measure]
         assert tried == noticed > 0, measure

@@ -24,6 +24,10 @@ class ConformanceError(QdqdocError):
     """A pack cannot be written here, or is not whole."""
 
 
+class OddFileError(Exception):
+    """Something is no file that a pack has."""
+
+
 def described(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield name and sha256 of every file of a case."""
     for part in (*entry["inputs"], *entry.get("outputs", ())):
@@ -84,13 +88,15 @@ def check(folder: Path, progress: Callable[[int, int], None] | None = None) -> i
     if not folder.is_dir():
         raise ConformanceError(f"{folder}: found no folder, allowed: a pack")
     try:
-        for problem in _problems(folder, progress or (lambda _done, _of: None)):
-            raise ConformanceError(f"{folder}: {problem}")
-        return int(json.loads((folder / MANIFEST).read_bytes())["case_count"])
-    except ConformanceError:
-        raise
+        problem = next(_problems(folder, progress or (lambda _done, _of: None)), "")
+        count = 0 if problem else int(json.loads((folder / MANIFEST).read_bytes())["case_count"])
+    except OddFileError as error:
+        problem = str(error)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        raise ConformanceError(f"{folder}: {MANIFEST} is not as its schema says") from None
+        problem = f"{MANIFEST} is not as its schema says"
+    if problem:
+        raise ConformanceError(f"{folder}: {problem}")
+    return count
 
 
 def _problems(folder: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
@@ -116,9 +122,9 @@ def _held(folder: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(folder.iterdir()):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise ConformanceError(f"{path}: is no plain file, allowed: files and folders")
+            raise OddFileError(f"{path.name} is no plain file, allowed: files and folders")
         if path.is_file():
             if path.stat().st_size > LARGEST:
-                raise ConformanceError(f"{path}: is too large, allowed: {LARGEST} bytes")
+                raise OddFileError(f"{path.name} is too large, allowed: {LARGEST} bytes")
             found[path.name] = path.read_bytes()
     return found

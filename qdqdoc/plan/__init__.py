@@ -77,7 +77,11 @@ def compile_plan(document: Document, contract: str = "qdq") -> Plan:
 
 
 class Plan:
-    """A model that can be run many times; ``kept`` are the tensors that a run can return."""
+    """A model that can be run many times; ``kept`` are the tensors that a run can return.
+
+    The first run on images of a size makes the steps, which takes as long as `execute` takes for
+    two images. Runs share their memory: one at a time.
+    """
 
     def __init__(self, document: Document, contract: str) -> None:
         self.contract = contract_named(contract)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import ENV_PICKLE_FILENAME
-from sphinx.util.build_phase import BuildPhase
 from sphinx.util import logging as sphinx_logging
+from sphinx.util.build_phase import BuildPhase
 from sphinx.util.docutils import SphinxDirective
 
 from qdqdoc.sphinxext.scope import scope

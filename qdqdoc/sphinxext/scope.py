@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sphinx.config import Config
     from sphinx.environment import BuildEnvironment
 
-KEY = "qdqdoc_scope"
+KEY, NOTED = "qdqdoc_scope", "qdqdoc_noted"
 HELD = "test_images.npz"
 
 
@@ -93,6 +93,9 @@ def anchor_model(app: Sphinx, config: Config) -> None:
 
 def note_dependencies(env: BuildEnvironment) -> None:
     """Tell Sphinx that the page is stale when the model or this package changes."""
+    if NOTED in env.temp_data:  # once for each page: there are hundreds of files
+        return
+    env.temp_data[NOTED] = True
     path = model_path(env)
     for source in (*_sources(), *((str(path), *_manifests(path)) if path else ())):
         env.note_dependency(source)

@@ -76,6 +76,31 @@ def witness(record_property: Callable[[str, object], None]) -> Witness:
     return note
 
 
+def _contracts(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the contracts were compared in, node by node with onnxruntime's own tensors."""
+    rows = [
+        (name, value)
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if "node by node: " in name
+    ]
+    if not rows:
+        return
+    terminalreporter.section("contracts beside onnxruntime, each node on its own inputs")
+    form = "{:<52}{:>12}{:>12}{:>12}{:>16}"
+    heads = (
+        "contract, model, operator",
+        "values",
+        "other bits of floats",
+        "codes",
+        "off by a step",
+    )
+    terminalreporter.write_line(form.format(*heads))
+    for name, counted in sorted(rows):
+        what = name.replace(" node by node:", "")
+        terminalreporter.write_line(form.format(what, *(f"{count:,}" for count in counted)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     furthest: dict[tuple[str, int], float] = defaultdict(float)
@@ -91,6 +116,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 row[witness] += count
                 row["within"] += within
                 row["differing"] += differing
+    _contracts(terminalreporter)
     if not counts:
         return
     terminalreporter.section("values compared with each witness; mismatches: 0 in every row")

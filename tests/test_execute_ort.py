@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import guide_models
 import numpy as np
 import pytest
 from optimized import INT8, compare, matched, session
@@ -14,6 +15,7 @@ from test_fuse import Maker
 
 from qdqdoc.execute import ExecuteError, execute, index_of, save
 from qdqdoc.extract import extract
+from qdqdoc.facts.running import drawn_or_held
 from qdqdoc.fuse import fuse
 
 if TYPE_CHECKING:
@@ -109,3 +111,17 @@ def test_a_model_that_onnxruntime_cannot_load_is_refused(tmp_path: Path) -> None
         execute(document, x, "ort")
     with pytest.raises(Exception, match=r"INVALID_GRAPH.*uint4"):
         session(path, "ORT_ENABLE_EXTENDED")
+
+
+@pytest.mark.parametrize("name", ["depthwise", "transformer", "branches"])
+@pytest.mark.parametrize("target", ["ort-x86", INT8])
+def test_models_that_onnxruntime_quantized(name: str, target: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.onnx"
+    getattr(guide_models, name)(path)
+    given, _ = drawn_or_held(extract(path), None, 2)
+    found = compare(path, target, given, tmp_path)
+    assert not found.lacking
+    # Float sums and functions have last bits of onnxruntime's own; no code behind them differs.
+    kinds = {op_type for _, op_type, _ in found.differing}
+    assert kinds <= {"Conv", "MatMul", "LayerNormalization", "Erf"}, found
+    assert found.steps == 0

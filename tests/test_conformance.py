@@ -132,7 +132,10 @@ def test_bounds_are_those_of_the_operators(pack: Path, manifest: dict[str, Any])
     by_path = {case.path: case for case in conformance.cases()}
     seen = 0
     for entry in manifest["cases"]:
-        held = {bound.output: (bound, unit) for bound, unit in by_path[entry["path"]].bounds()}
+        case = by_path[entry["path"]]
+        if case.rejection:
+            continue  # nothing came out that could be off
+        held = {bound.output: (bound, unit) for bound, unit in case.bounds()}
         for part in entry.get("outputs", ()):
             assert ("bound" in part) == (part["name"] in held)
             if "bound" in part:

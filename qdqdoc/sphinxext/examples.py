@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import doctest
 import io
+import json
 import re
 import sys
 from contextlib import redirect_stdout
@@ -25,7 +26,7 @@ from qdqdoc.sphinxext.page import COMPUTED
 from qdqdoc.sphinxext.values import EXECUTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sphinx.application import Sphinx
 
@@ -54,28 +55,73 @@ def check_examples(app: Sphinx, exception: Exception | None) -> None:
     """Compare what is shown with what was executed."""
     if exception is not None or app.builder.format != "html" or not app.config.qdqdoc_examples:
         return
-    shown = {docname: shown_in(_output(app, docname)) for docname in sorted(app.env.found_docs)}
-    counts = {docname: execute(app, docname) for docname in shown}
+    memory = _Memory(app)
+    found = {docname: memory.checked(docname) for docname in sorted(app.env.found_docs)}
+    memory.keep(found)
     total = Count()
-    for count in counts.values():
-        total = total.plus(count)
-    said = f"{sum(shown.values())} shown, {total.executed} executed, {total.failed} failed"
+    for page in found.values():
+        total = total.plus(page.ran)
+    said = f"{sum(page.shown for page in found.values())} shown, {total.executed} executed"
+    said += f", {total.failed} failed"
     logger.info("examples: %s", said)
-    trees = {docname: app.env.get_doctree(docname) for docname in shown}
-    unrun = [f"{docname}: {text!r}" for docname, tree in trees.items() for text in idle(tree)]
     wrong = [
-        f"{docname}: {shown[docname]} shown, {counts[docname].executed} executed"
-        for docname in shown
-        if shown[docname] != counts[docname].executed
+        f"{docname}: {page.shown} shown, {page.ran.executed} executed"
+        for docname, page in found.items()
+        if page.shown != page.ran.executed
     ]
-    wrong += [f"nobody runs {text}" for text in unrun]
+    wrong += [f"nobody runs {docname}: {t!r}" for docname, page in found.items() for t in page.idle]
     if wrong or total.failed or not total.executed:
         logger.error("examples: %s", "; ".join([said, *wrong]))
         app.statuscode = 1
 
 
+class Checked(NamedTuple):
+    """What one page shows, and what of it was executed."""
+
+    shown: int
+    ran: Count
+    idle: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing to say of the page."""
+        return self.shown == self.ran.executed and not self.ran.failed and not self.idle
+
+
+class _Memory:
+    """Pages in which all was well, as long as neither what was read nor what was written changes.
+
+    A page is read anew whenever the package or the model changes, so its examples run anew, too.
+    """
+
+    def __init__(self, app: Sphinx) -> None:
+        self.app = app
+        self.path = Path(app.doctreedir, "qdqdoc-examples.json")
+        known = json.loads(self.path.read_text("utf-8")) if self.path.is_file() else {}
+        self.known: dict[str, list[int]] = known
+
+    def checked(self, docname: str) -> Checked:
+        """Check a page, or remember what was found."""
+        held = self.known.get(docname)
+        if held is not None and held[:2] == self._stamps(docname):
+            return Checked(held[2], Count(held[2]))
+        tree = self.app.env.get_doctree(docname)
+        shown = shown_in(_output(self.app, docname))
+        return Checked(shown, execute(self.app, docname), tuple(idle(tree)))
+
+    def _stamps(self, docname: str) -> list[int]:
+        read = Path(self.app.doctreedir, f"{docname}.doctree")
+        return [path.stat().st_mtime_ns for path in (read, _output(self.app, docname))]
+
+    def keep(self, found: Mapping[str, Checked]) -> None:
+        """Write down the pages of which there is nothing to say."""
+        clean = {k: [*self._stamps(k), page.shown] for k, page in found.items() if page.clean}
+        self.path.write_text(json.dumps(clean), "utf-8")
+
+
 def _output(app: Sphinx, docname: str) -> Path:
-    return Path(app.outdir, app.builder.get_target_uri(docname).partition("#")[0])
+    path = Path(app.outdir, app.builder.get_target_uri(docname).partition("#")[0])
+    return path / "index.html" if path.is_dir() else path
 
 
 class _Text(HTMLParser):
@@ -92,7 +138,6 @@ class _Text(HTMLParser):
 
 def shown_in(path: Path) -> int:
     """Count the prompts that a reader of a written page sees."""
-    path = path / "index.html" if path.is_dir() else path
     parser = _Text()
     parser.feed(path.read_text(encoding="utf-8"))
     return "".join(parser.parts).count(PROMPT)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace
+import small_manual
+from small_manual import Built
 
 from qdqdoc.document import Document, Graph, Operation, Tensor, dump
 
@@ -22,54 +21,13 @@ HOSTILE = '<script>alert("{1/0}")</script>'
 ALL_GOOD = 0
 
 
-@dataclass(frozen=True)
-class Built:
-    """What a build wrote and said."""
-
-    code: int
-    said: str
-    html: str
-
-
 Build = Callable[..., Built]
 
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
     """Build a page with `-W`, in the same folder each time."""
-
-    def run(text: str, **settings: object) -> Built:
-        source, out = tmp_path / "source", tmp_path / "out"
-        source.mkdir(exist_ok=True)
-        page = source / "index.md"
-        if not page.exists() or page.read_text() != text:
-            page.write_text(text)
-        config = {
-            "extensions": ["myst_parser", "sphinx.ext.autodoc", "qdqdoc.sphinxext"],
-            "html_theme": "basic",
-            "html_math_renderer": "mathml",
-            "myst_enable_extensions": ["colon_fence", "dollarmath"],
-            "qdqdoc_examples": False,
-            **settings,
-        }
-        heard = io.StringIO()
-        with docutils_namespace():
-            app = Sphinx(
-                source,
-                None,
-                out,
-                tmp_path / "doctrees",
-                "html",
-                confoverrides=config,
-                status=None,
-                warning=heard,
-                warningiserror=True,
-            )
-            app.build()
-        html = (out / "index.html").read_text(encoding="utf-8")
-        return Built(app.statuscode, re.sub(r"\x1b\[[\d;]*m", "", heard.getvalue()), html)
-
-    return run
+    return partial(small_manual.build, tmp_path)
 
 
 @pytest.fixture
@@ -306,3 +264,15 @@ def test_boxes_lead_nowhere_where_there_are_no_rows(build: Build, hostile: str) 
     assert built.code == ALL_GOOD, built.said
     assert "xlink:title" in built.html
     assert "xlink:href" not in built.html
+
+
+def test_another_package_and_every_page_is_read_anew(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = "# Page\n\n{qdq}`__import__('os').environ['COUNTED']` times.\n"
+    monkeypatch.setenv("COUNTED", "8")
+    assert "8 times" in re.sub(r"<[^>]+>", "", build(page).html)
+    monkeypatch.setenv("COUNTED", "9")
+    assert "8 times" in re.sub(r"<[^>]+>", "", build(page).html), "nothing changed, nothing is read"
+    monkeypatch.setattr("qdqdoc.sphinxext.installed", lambda: "a newer numpy")
+    assert "9 times" in re.sub(r"<[^>]+>", "", build(page).html)

@@ -27,7 +27,7 @@ from qdqdoc.sphinxext.page import repeat_warnings
 from qdqdoc.sphinxext.pictures import DiagramDirective, PlotDirective
 from qdqdoc.sphinxext.pytorch import RuleDirective
 from qdqdoc.sphinxext.reference import OperatorDirective
-from qdqdoc.sphinxext.scope import anchor_model
+from qdqdoc.sphinxext.scope import anchor_model, installed
 from qdqdoc.sphinxext.tabular import TableDirective, UniqueIds
 from qdqdoc.sphinxext.values import (
     ExecDirective,
@@ -61,6 +61,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("qdqdoc_model", "", "env", types=frozenset({str}))
     app.add_config_value("qdqdoc_examples", default=True, rebuild="", types=frozenset({bool}))
     app.add_config_value("qdqdoc_operators", None, "", types=frozenset({list}))
+    # Its default is its value: pages are read anew when Python or a package is another one.
+    app.add_config_value("qdqdoc_installed", installed(), "env", types=frozenset({str}))
     app.add_role("qdq", ValueRole())
     app.add_role("quoted", QuotedRole())
     for name, directive in DIRECTIVES.items():

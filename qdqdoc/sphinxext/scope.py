@@ -9,9 +9,12 @@ trained on, or ``None``). What comes from the model is data in it and never code
 from __future__ import annotations
 
 import json
+import sys
 from fractions import Fraction
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
+from importlib.metadata import distributions
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -99,6 +102,12 @@ def note_dependencies(env: BuildEnvironment) -> None:
     path = model_path(env)
     for source in (*_sources(), *((str(path), *_manifests(path)) if path else ())):
         env.note_dependency(source)
+
+
+def installed() -> str:
+    """Fingerprint Python and all packages: what a page computes may depend on each of them."""
+    versions = {f"{item.name} {item.version}" for item in distributions()}
+    return sha256("\n".join([sys.version, *sorted(versions)]).encode()).hexdigest()
 
 
 @cache

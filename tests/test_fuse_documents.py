@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,12 @@ from qdqdoc.document import array, check, dumps, loads
 from qdqdoc.execute import ExecuteError, execute
 from qdqdoc.extract import extract
 from qdqdoc.fuse import fuse
+from qdqdoc.operators import OPERATORS as OPERATORS_OF_OURS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qdqdoc.document import Document
     from qdqdoc.numerics.formats import Array
 
 FLOATS = frozenset(
@@ -70,7 +73,8 @@ def compared(model: ModelProto, folder: Path) -> Counter[str]:
             continue
         seen = compare(path, target, feeds(model, np.random.default_rng(1)), folder)
         # A Relu or Clip is done by the FusedConv before it, or a Relu by the Clip behind it.
-        joined = {"FusedConv", "Clip"} & seen.operators
+        written = {node.op_type for node in model.graph.node}
+        joined = "FusedConv" in seen.operators or {"Relu", "Clip"} <= written
         assert not seen.lacking or joined, (target, seen)
         kinds = [op_type for _, op_type, _ in seen.differing]
         assert set(kinds) <= FLOATS | FOLLOWED, (target, seen)
@@ -116,6 +120,25 @@ def weights_alone(kind: str, op_type: str = "MatMul", zero_point: str = "", **gr
     return m
 
 
+def bound_of(document: Document, given: dict[str, Array]) -> Array:
+    """Return how far onnxruntime may be off: the bound that the operator itself states.
+
+    Of 8 bits onnxruntime sums the codes as they are and subtracts what the zero points make
+    afterwards, so there its roundings are counted in codes as they are.
+    """
+    (operation,) = document.operations
+    operator = OPERATORS_OF_OURS[operation.domain, operation.op_type]
+    inputs = [
+        given[n] if n in given else array(document, n) if n else None for n in operation.inputs
+    ]
+    (bound,) = operator.bounds
+    call = operator.call_of(inputs, operation.attributes, opset=document.opset_version)
+    if operation.attributes["bits"] == 8:
+        blocks = call.inputs["scales"].size
+        call = replace(call, inputs={**call.inputs, "zero_points": np.zeros(blocks, np.uint8)})
+    return np.asarray(bound.ulp * bound.unit(call))
+
+
 @pytest.mark.parametrize("op_type", ["MatMul", "Gemm"])
 @pytest.mark.parametrize("kind", ["int2", "uint2", "int4", "uint4", "int8", "uint8"])
 def test_weights_of_few_bits_are_packed_as_onnxruntime_packs_them(
@@ -136,11 +159,9 @@ def test_weights_of_few_bits_are_packed_as_onnxruntime_packs_them(
         # The last block is padded; what stands there is nobody's business.
         assert len(seen.lacking) <= 1
         (theirs,) = seen.outputs.values()
-        (exact,) = execute(document, x, "qdq").results().values()
         (ours,) = execute(document, x, "ort").results().values()
-        # At this level activations are int8: a step is a 254th of the range of a block.
-        near = np.abs(ours - theirs)
-        assert near.max() <= 1e-5 * np.abs(exact).max(), (zero_point, grid, near.max())
+        allowed = bound_of(made, x)
+        assert (np.abs(ours - theirs) <= allowed).all(), (zero_point, grid)
 
 
 @pytest.mark.parametrize("columns", [3, 4, 6])
@@ -204,7 +225,7 @@ def test_a_quantized_weight_spans_the_weight_and_zero(tmp_path: Path) -> None:
     (conv,) = (o for o in made.operations if o.op_type == "QLinearConv")
     scale, zero = (array(made, conv.inputs[k]) for k in (4, 5))
     assert zero == -128
-    assert abs(float(scale) - weight.max() / 255) < 1e-7
+    assert scale == np.float32(weight.max()) / np.float32(255)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8"])

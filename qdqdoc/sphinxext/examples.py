@@ -11,7 +11,7 @@ import io
 import json
 import re
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from html.parser import HTMLParser
 from importlib import import_module
 from itertools import groupby
@@ -97,8 +97,9 @@ class _Memory:
     def __init__(self, app: Sphinx) -> None:
         self.app = app
         self.path = Path(app.doctreedir, "qdqdoc-examples.json")
-        known = json.loads(self.path.read_text("utf-8")) if self.path.is_file() else {}
-        self.known: dict[str, list[int]] = known
+        self.known: dict[str, list[int]] = {}
+        with suppress(OSError, ValueError):  # none yet, or cut off: then every page is checked
+            self.known = json.loads(self.path.read_text("utf-8"))
 
     def checked(self, docname: str) -> Checked:
         """Check a page, or remember what was found."""

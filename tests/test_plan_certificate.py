@@ -70,7 +70,7 @@ def quotients(document: Document, x: Array) -> tuple[Array, Array, Certified]:
     buffers = Buffers(program.head.steps, (), len(x))
     buffers.tensors["image"] = x
     first.bind(len(x), buffers)()
-    _, sums, run = fast.product.bind(len(x), buffers)
+    _, _, sums, run = fast.product.bind(len(x), buffers)
     run()
     scales = float(fast.real.x_step) * fast.real.w_step.astype(np.float64)
     rows = [(one / float(fast.y_scale)).astype(np.float32) for one in (scales, fast.real.rest)]

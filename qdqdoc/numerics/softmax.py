@@ -1,4 +1,4 @@
-"""Softmax in float32 with every rounding stated, so that each machine gives the same weights."""
+"""Softmax, of float32 and of codes, with every rounding stated: all machines give the same."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdqdoc.numerics.elementary import exp
+from qdqdoc.numerics.elementary import exp, log
+from qdqdoc.numerics.formats import largest_finite
 from qdqdoc.numerics.products import float_matmul
-from qdqdoc.numerics.rounding import divide, f32, multiply
+from qdqdoc.numerics.rounding import divide, f32, multiply, round_to_grid
+from qdqdoc.numerics.sums import sum_in_order
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
     from qdqdoc.numerics.formats import Array
 
 
@@ -43,3 +47,33 @@ def normalize(weights: Array) -> Array:
     total = float_matmul(weights, np.ones((weights.shape[-1], 1)))
     shares = multiply(weights, divide(f32(1), total, np.float32))
     return np.where(total == 0, 0, shares)
+
+
+def exponentials(x_scale: Array, length: int) -> Array:
+    """Exponentiate each distance that two codes of 8 bits can have, rounding to float32.
+
+    All exponents are moved up by as much as a row of so many codes leaves room for in float32:
+
+    >>> table = exponentials(np.float32(0.1), 10)
+    >>> table.shape, table[:2], table[:1].repeat(10).sum()
+    ((256,), array([2.2928074e+35, 2.0746190e+35], dtype=float32), np.float32(2.2928075e+36))
+    """
+    largest = np.asarray(largest_finite(np.float32))
+    room = log(divide(largest, np.asarray(length), np.float32)) - 5
+    shift = divide(room, x_scale, np.float64)
+    return exp((shift - np.arange(256)) * x_scale)
+
+
+def shares(weights: Array, y_scale: Array, y_zero_point: Array, dtype: DTypeLike) -> Array:
+    """Divide float32 weights by their sum along the last axis, and round to the grid of the result.
+
+    The reciprocal of the scale is rounded down, here from 9.99 to 9:
+
+    >>> shares(np.float32([1, 1, 2]), np.float32(0.1001), np.uint8(3), np.uint8)
+    array([5, 5, 7], dtype=uint8)
+    """
+    # The reciprocal is positive: its whole part is what rounding down leaves of it.
+    _, steps = np.modf(divide(np.asarray(1), y_scale, np.float32))
+    products = weights.astype(np.float64) * steps
+    quotients = divide(products, sum_in_order(weights)[..., None], np.float64)
+    return round_to_grid(quotients, y_zero_point, dtype)

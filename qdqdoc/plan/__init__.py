@@ -17,6 +17,7 @@ from qdqdoc.execute.checks import refuse_unknown, refuse_unsound
 from qdqdoc.execute.contracts import contract_named, followed
 from qdqdoc.execute.inputs import bind
 from qdqdoc.execute.trace import kind_of
+from qdqdoc.numerics.int8_products import int8_product
 from qdqdoc.plan.batching import by_image, known
 from qdqdoc.plan.documented import Documented
 from qdqdoc.plan.lowering import Lowering
@@ -46,13 +47,18 @@ SAMPLED = 2
 """Images of the run that shows what the shapes are: with two it shows what the batch is."""
 
 
-def compile_plan(document: Document, contract: str = "qdq") -> Plan:
+def compile_plan(document: Document, contract: str = "qdq", engine: str = "blas") -> Plan:
     """Return what runs a document fast.
+
+    ``engine`` is what multiplies: NumPy's BLAS, or ``torch``, which multiplies int8 several times
+    as fast on processors that can, and must be installed. The numbers are the same.
 
     Raises
     ------
     ExecuteError
         For a contract or an operation that `execute` refuses, too.
+    EngineError
+        For an engine that is not there.
 
     Examples
     --------
@@ -73,7 +79,7 @@ def compile_plan(document: Document, contract: str = "qdq") -> Plan:
     >>> plan.run({"x": np.float32([[1, 1.3]])}, keep=["q"])
     {'y': array([[1. , 1.5]], dtype=float32), 'q': array([[2, 3]], dtype=uint8)}
     """
-    return Plan(document, contract)
+    return Plan(document, contract, engine)
 
 
 class Plan:
@@ -83,7 +89,8 @@ class Plan:
     two images. Runs share their memory: one at a time.
     """
 
-    def __init__(self, document: Document, contract: str) -> None:
+    def __init__(self, document: Document, contract: str, engine: str = "blas") -> None:
+        self.product = int8_product(engine)
         self.contract = contract_named(contract)
         refuse_unsound(document)
         self.source = document
@@ -92,6 +99,7 @@ class Plan:
         made = (name for one in self.document.operations for name in one.outputs if name)
         self.kept = tuple(dict.fromkeys((*self.document.graph.inputs, *made)))
         self._documented = Documented(self.document)
+        self._checked: set[object] = set()
         self._samples: dict[object, Sample | None] = {}
         self._programs: dict[object, Program] = {}
 
@@ -127,9 +135,13 @@ class Plan:
             bind(self.document, inputs)
             return None
         fixed = any(isinstance(size, int) for one in declared for size in (one.shape or ())[:1])
-        # One image shows everything that there is to check, but for a batch of a fixed size.
+        # One image shows everything that there is to check, but for a batch of a fixed size; and
+        # of values of these types there is nothing to check but the type and the shape.
         seen = given if fixed else {name: value[:1] for name, value in given.items()}
-        bind(self.document, seen)
+        key = tuple((name, value.dtype, value.shape) for name, value in seen.items())
+        if key not in self._checked:
+            bind(self.document, seen)
+            self._checked.add(key)
         return given
 
     def _program(self, given: Mapping[str, Array], wanted: tuple[str, ...]) -> Program | None:
@@ -146,7 +158,9 @@ class Plan:
             return None
         if (key, wanted) not in self._programs:
             steps = Lowering(self._documented, sample).steps_for(wanted)
-            self._programs[key, wanted] = Program(sample, steps, wanted=wanted, cut=cut)
+            self._programs[key, wanted] = Program(
+                sample, steps, self.product, wanted=wanted, cut=cut
+            )
         return self._programs[key, wanted]
 
     def _sample(self, given: Mapping[str, Array], images: int, *, cut: bool) -> Sample | None:

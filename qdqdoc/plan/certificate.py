@@ -38,7 +38,8 @@ import numpy as np
 
 from qdqdoc.execute.sums import summed
 from qdqdoc.numerics.rounding import count_from, f32, hold_and_round, multiply
-from qdqdoc.plan.requantize import one_or_all, side_by_side
+from qdqdoc.plan.fields import side_by_side
+from qdqdoc.plan.requantize import one_or_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +126,7 @@ class Certified:
 
     def bind(self, images: int, buffers: Buffers) -> Callable[[], None]:
         """Sum, multiply, round, and look which results are near the middle of two codes."""
-        seen, sums, run = self.product.bind(images, buffers)
+        seen, shift, sums, run = self.product.bind(images, buffers)
         index = buffers.index(self.root, images)
         rounded = buffers.scratch("rounded", *sums.shape)
         low, high = self.grid.ends
@@ -136,7 +137,7 @@ class Certified:
         )
         sure = np.nextafter(f32(0.5 - self.margin), np.float32(0))
         has_rest, single = bool(rest.any()), sums.dtype == np.float32
-        again = _Again(self, seen, index)
+        again = _Again(self, seen, shift, index)
 
         def step() -> None:
             run()
@@ -157,8 +158,9 @@ class Certified:
 class _Again:
     """Takes single sums as documented, from the same windows."""
 
-    def __init__(self, fast: Certified, seen: Array, index: Array) -> None:
+    def __init__(self, fast: Certified, seen: Array, shift: int, index: Array) -> None:
         self.fast, self.seen, self.index = fast, seen, index.reshape(-1)
+        self.shift = f32(shift)
         real, self.shape = fast.real, fast.product.shape
         group, terms, width = real.weights.shape
         filters = real.weights.transpose(0, 2, 1).reshape(group * width, terms)
@@ -189,6 +191,7 @@ class _Again:
             fields = fields.reshape(pixels.size, -1, group, self.shape.channels // group)
             fields = fields[np.arange(pixels.size), :, filters // width]
         counts = f32(fields.reshape(pixels.size, terms))
+        np.add(counts, self.shift, out=counts)
         return np.multiply(counts, self.fast.real.x_step, out=counts)
 
     def _rounded(self, x: Array, filters: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdqdoc.numerics.rounding import nearest_steps
-from qdqdoc.plan.products import Shape
+from qdqdoc.plan.fields import Shape
 from qdqdoc.registry.window import window
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qdqdoc.document import Operation
-    from qdqdoc.plan.products import Shape
+    from qdqdoc.plan.fields import Shape
     from qdqdoc.plan.sample import Sample
     from qdqdoc.plan.tables import Table
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from qdqdoc.execute.attributes import attributes_of
 from qdqdoc.plan.integers import INTEGER_POOLS, INTEGER_PRODUCTS, integer_average, integer_product
@@ -11,11 +12,12 @@ from qdqdoc.plan.matching import Matcher, Pending
 from qdqdoc.plan.pairs import PAIRED, pair
 from qdqdoc.plan.requantize import Quantize
 from qdqdoc.plan.roots import CODES, Root
+from qdqdoc.plan.shares import SOFTMAX, shared
 from qdqdoc.plan.steps import Enter, Leave, Run, Turn, key_of
 from qdqdoc.plan.tables import TABULATED, Table, codes_of, tabulate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from qdqdoc.document import Operation
     from qdqdoc.numerics.formats import Array
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from qdqdoc.plan.pairs import Pair
     from qdqdoc.plan.requantize import Requantize
     from qdqdoc.plan.sample import Sample
+    from qdqdoc.plan.shares import Shares
     from qdqdoc.plan.steps import Step
 
 FLOAT_PRODUCTS = frozenset(
@@ -31,6 +34,18 @@ FLOAT_PRODUCTS = frozenset(
 )
 HOLDING = frozenset(("", name) for name in ("Relu", "Clip", "Identity"))
 """What may stand between a product and its Q: whatever holds values within a range."""
+
+FAST: Mapping[
+    tuple[str, str],
+    Callable[[Sample, Operation, Table, Mapping[str, Any]], Requantize | Shares | None],
+] = MappingProxyType(
+    {
+        **dict.fromkeys(INTEGER_PRODUCTS, integer_product),
+        **dict.fromkeys(INTEGER_POOLS, integer_average),
+        SOFTMAX: shared,
+    }
+)
+"""What finds the fast form of an operator on codes, if it has one."""
 
 PAIR = 2
 
@@ -108,17 +123,16 @@ class Lowering:
 
     def _fast(
         self, operation: Operation, first: Table | Array | None
-    ) -> Requantize | Quantize | None:
+    ) -> Requantize | Quantize | Shares | None:
         """Return the fast form of an operation that makes codes by itself."""
         key = (operation.domain, operation.op_type)
         plain = operation.inputs[0] in self.plain
         if key == ("", "QuantizeLinear") and plain and not isinstance(first, Table):
             return self.matcher.quantized(operation)
-        if key not in INTEGER_PRODUCTS | INTEGER_POOLS or not isinstance(first, Table):
+        if key not in FAST or not isinstance(first, Table):
             return None
         attributes = attributes_of(self.sample.document, operation, self.documented.place)
-        match = integer_average if key in INTEGER_POOLS else integer_product
-        return match(self.sample, operation, first, attributes)
+        return FAST[key](self.sample, operation, first, attributes)
 
     def _operands(self, operation: Operation) -> list[Table | Array | None]:
         found: list[Table | Array | None] = []

@@ -21,7 +21,7 @@ from qdqdoc.plan.factors import (
     unpadded,
     whole_bias,
 )
-from qdqdoc.plan.products import Product, Shape
+from qdqdoc.plan.products import Product
 from qdqdoc.plan.requantize import Grid, Quantize
 from qdqdoc.plan.roots import CODES
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from qdqdoc.document import Operation
     from qdqdoc.plan.documented import Documented
+    from qdqdoc.plan.fields import Shape
     from qdqdoc.plan.sample import Sample
     from qdqdoc.plan.tables import Table
 

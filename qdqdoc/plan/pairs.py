@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdqdoc.plan.batching import MS
-from qdqdoc.plan.requantize import side_by_side
+from qdqdoc.plan.fields import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable

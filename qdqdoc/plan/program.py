@@ -10,12 +10,14 @@ from qdqdoc.plan.certificate import Certified
 from qdqdoc.plan.pairs import Pair
 from qdqdoc.plan.requantize import Requantize
 from qdqdoc.plan.roots import Root
+from qdqdoc.plan.shares import Shares
 from qdqdoc.plan.steps import Buffers, Leave, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from qdqdoc.numerics.formats import Array
+    from qdqdoc.numerics.int8_products import Int8Product
     from qdqdoc.plan.sample import Sample
     from qdqdoc.plan.steps import Step
     from qdqdoc.plan.tables import Table
@@ -33,12 +35,18 @@ class Stage:
     ``shared`` is what the steps before hand over to those at the end.
     """
 
-    def __init__(self, steps: list[Step], shared: Sequence[Root | str], images: int) -> None:
+    def __init__(
+        self,
+        steps: list[Step],
+        shared: Sequence[Root | str],
+        images: int,
+        product: Int8Product | None,
+    ) -> None:
         self.steps = steps
         self.shared = shared
         self.images = images
         roots = [one for one in shared if isinstance(one, Root)]
-        self.buffers = Buffers(steps, roots, images)
+        self.buffers = Buffers(steps, roots, images, product)
         self._bound: dict[int, list[Callable[[], None]]] = {}
         self._bind(images)  # scratch is as large as the last step needs; bind to that
         self._bind(images)
@@ -74,7 +82,13 @@ class Program:
     """
 
     def __init__(
-        self, sample: Sample, steps: list[Step], *, wanted: Sequence[str], cut: bool
+        self,
+        sample: Sample,
+        steps: list[Step],
+        product: Int8Product | None,
+        *,
+        wanted: Sequence[str],
+        cut: bool,
     ) -> None:
         self.wanted = wanted
         self.inputs = sample.document.graph.inputs
@@ -87,8 +101,8 @@ class Program:
         images = max(BLOCK // max(largest, 1), 1) if cut else sample.images
         small = max((size_of(one, sample) for one in _resources(tail)), default=1)
         many = max(BLOCK // max(small * images, 1), 1) * images if cut else images
-        self.head = Stage(head, crossing, images)
-        self.tail = Stage(tail, crossing, many)
+        self.head = Stage(head, crossing, images, product)
+        self.tail = Stage(tail, crossing, many, product)
 
     def run(self, given: Mapping[str, Array], total: int) -> dict[str, Array]:
         """Run a batch and return the outputs."""
@@ -169,7 +183,7 @@ def _stack(steps: Sequence[Step]) -> None:
 
 def _read(step: Step) -> list[tuple[Table, Array]]:
     """Return the tables that a step looks up, with the values that it finds there."""
-    if isinstance(step, Leave):
+    if isinstance(step, Leave | Shares):
         return [(step.table, step.table.values)]
     if isinstance(step, Pair):
         return [*zip(step.tables, (step.left, step.right), strict=True)]

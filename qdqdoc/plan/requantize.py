@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdqdoc.numerics.rounding import count_from, f32, hold_and_round
+from qdqdoc.plan.fields import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from qdqdoc.plan.products import Product
     from qdqdoc.plan.roots import Root
     from qdqdoc.plan.steps import Buffers
-
-LONG = 1024
-"""So many values lie side by side, if they may: NumPy is slow where rows are short."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Requantize:
 
     def bind(self, images: int, buffers: Buffers) -> Callable[[], None]:
         """Sum, multiply, hold, round and count from the beginning of the tables."""
-        _, sums, run = self.product.bind(images, buffers)
+        _, _, sums, run = self.product.bind(images, buffers)
         index = buffers.index(self.root, images)
         grid, single = self.grid, sums.dtype == np.float32
         low, high = grid.ends
@@ -126,23 +124,6 @@ class Requantize:
             count_from(steps, origin, places)
 
         return step
-
-
-def side_by_side(
-    matrices: tuple[Array, ...], rows: tuple[Array, ...]
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """View matrices of one shape with several of their rows in one, and repeat rows to match.
-
-    >>> (matrix,), (row, one) = side_by_side((np.zeros((6, 2)),), (np.arange(2), np.ones(1)))
-    >>> matrix.shape, row, one
-    ((3, 4), array([0, 1, 0, 1]), array([1.]))
-    """
-    count, width = matrices[0].shape
-    many = 1
-    while count % (2 * many) == 0 and many * width < LONG and count:
-        many *= 2
-    wide = tuple(m.reshape(count // many, many * width) for m in matrices)
-    return wide, tuple(np.tile(row, many) if row.size > 1 else row for row in rows)
 
 
 def one_or_all(row: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Root:
     @property
     def pixels(self) -> int:
         """How often one image has each channel."""
-        return int(np.prod(self.shape[1:], dtype=np.int64))
+        return prod(self.shape[1:])
 
     @property
     def index_dtype(self) -> np.dtype[np.generic]:

@@ -10,8 +10,11 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from numpy.typing import DTypeLike
+
     from qdqdoc.document import Operation
     from qdqdoc.numerics.formats import Array
+    from qdqdoc.numerics.int8_products import Int8Product
     from qdqdoc.plan.documented import Documented
     from qdqdoc.plan.roots import Root
     from qdqdoc.plan.tables import Table
@@ -22,10 +25,18 @@ class Buffers:
 
     ``tensors`` holds tensors as the operators know them. Roots have places of their own, as long
     as a later step reads them; the rest is scratch, which steps that need the same kind share.
+    ``product`` is what multiplies int8, if something does.
     """
 
-    def __init__(self, steps: Iterable[Step], lasting: Iterable[Root], images: int) -> None:
+    def __init__(
+        self,
+        steps: Iterable[Step],
+        lasting: Iterable[Root],
+        images: int,
+        product: Int8Product | None = None,
+    ) -> None:
         self.tensors: dict[str, Array] = {}
+        self.product = product
         self._scratch: dict[str, Array] = {}
         self._places = _placed(list(steps), list(lasting), images)
 
@@ -35,7 +46,7 @@ class Buffers:
         used = self._places[id(root)][: count * root.index_dtype.itemsize]
         return used.view(root.index_dtype).reshape(images * root.pixels, root.channels)
 
-    def scratch(self, kind: str, *shape: int, dtype: type[np.generic] = np.float32) -> Array:
+    def scratch(self, kind: str, *shape: int, dtype: DTypeLike = np.float32) -> Array:
         """Return memory that any step may overwrite; in the beginning it holds zeros."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if kind not in self._scratch or self._scratch[kind].size < size:

@@ -16,10 +16,9 @@ import numpy as np
 
 from qdqdoc.calls.grids import as_vectors, grid_call, several_values, without
 from qdqdoc.formula import Formula
-from qdqdoc.numerics.elementary import exp, log
-from qdqdoc.numerics.formats import DTYPES, Array, integer_range, largest_finite, tensor, type_name
-from qdqdoc.numerics.rounding import divide, round_to_grid, subtract32
-from qdqdoc.numerics.sums import sum_in_order
+from qdqdoc.numerics.formats import DTYPES, Array, integer_range, tensor, type_name
+from qdqdoc.numerics.rounding import subtract32
+from qdqdoc.numerics.softmax import exponentials, shares
 from qdqdoc.registry import REQUIRED, Call, Element, Version, operator, refuse
 from qdqdoc.registry.values import expect_one_value
 
@@ -288,19 +287,6 @@ def qlinear_softmax(
 
 def _rows(x: Array, x_scale: Array, y_scale: Array, y_zero_point: Array) -> Array:
     """Take codes to codes along the last axis."""
-    weights = _weights(x, x_scale)
-    # The reciprocal is positive: its whole part is what rounding down leaves of it.
-    _, steps = np.modf(divide(np.asarray(1), y_scale, np.float32))
-    products = weights.astype(np.float64) * steps
-    quotients = divide(products, sum_in_order(weights)[..., None], np.float64)
-    return round_to_grid(quotients, y_zero_point, x.dtype)
-
-
-def _weights(x: Array, x_scale: Array) -> Array:
-    """Exponentiate codes less the largest of their row; sums of weights stay within float32."""
-    largest, length = np.asarray(largest_finite(np.float32)), np.asarray(x.shape[-1])
-    room = log(divide(largest, length, np.float32)) - 5
-    shift = divide(room, x_scale, np.float64)
-    # One for each distance that two codes can have, as in a table of 256 entries.
-    table = exp((shift - np.arange(256)) * x_scale)
-    return np.asarray(table[subtract32(x.max(axis=-1, keepdims=True), x)])
+    table = exponentials(x_scale, x.shape[-1])
+    weights = table[subtract32(x.max(axis=-1, keepdims=True), x)]
+    return shares(weights, y_scale, y_zero_point, x.dtype)

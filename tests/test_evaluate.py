@@ -112,11 +112,13 @@ def test_the_same_bytes_for_any_number_of_processes() -> None:
     assert report(alone) == report(beside)
 
 
-def stepped(moves: Callable[[Array], Array], name: str = "") -> Callable[[Document, str], Follower]:
+def stepped(
+    moves: Callable[[Array], Array], name: str = ""
+) -> Callable[[Document, str, str], Follower]:
     """Return a stand-in for `follow` whose second contract changes one tensor."""
 
-    def follower(document: Document, contract: str) -> Follower:
-        held = follow(document, "qdq")
+    def follower(document: Document, contract: str, engine: str) -> Follower:
+        held = follow(document, "qdq", engine)
 
         def run(inputs: Mapping[str, Array], wanted: Sequence[str]) -> Mapping[str, Array]:
             values = dict(held.run(inputs, wanted))

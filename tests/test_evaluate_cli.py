@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import command
 
-from qdqdoc.cli import main
 from qdqdoc.evaluate import EvaluateError, opened
 from qdqdoc.evaluate.sources import BLOCK, fingerprint
 
@@ -23,11 +23,7 @@ RESNET8 = MODELS / "resnet8_int8.onnx"
 IMAGES = 10
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["evaluate", *(str(argument) for argument in arguments)])
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
+run = command("evaluate")
 
 
 @pytest.fixture

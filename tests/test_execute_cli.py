@@ -7,19 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import command
 
-from qdqdoc.cli import main
 from qdqdoc.document import dump
 from qdqdoc.extract import extract
 
 RESNET8 = Path(__file__).parent.parent / "models" / "resnet8_int8.onnx"
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["run", *(str(argument) for argument in arguments)])
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
+run = command("run")
 
 
 @pytest.fixture

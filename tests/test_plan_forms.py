@@ -76,6 +76,7 @@ def same(document: Document, inputs: dict[str, Any], contract: str = "qdq") -> P
         (residual, "qdq", "Quantize Certified Pair Leave"),
         (scaled_residual, "ort", "Quantize Requantize Pair Leave"),
         (averaged, "qdq", "Quantize Certified Certified Certified Leave Softmax Quantize Leave"),
+        (normalized, "ort", "Quantize Requantize Certified Leave"),
     ],
 )
 def test_the_fast_ways_are_taken(tmp_path: Path, body: Any, contract: str, taken: str) -> None:
@@ -167,6 +168,41 @@ def test_an_addition_whose_order_depends_on_the_batch_runs_as_a_whole(tmp_path: 
     document = net.document(tmp_path, {"image": ("n", 1)}, [made])
     for count in (1, 4):
         assert not same(document, {"image": images(count, 1)})._programs
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+@pytest.mark.parametrize(
+    ("sizes", "axis", "opset", "fast"),
+    [
+        ((7,), -1, 13, True),
+        ((7,), 1, 13, True),
+        ((7,), 1, 12, True),
+        ((1,), 1, 13, True),
+        ((7,), 0, 13, False),
+        ((7,), 0, 12, False),
+        ((7, 1), 1, 13, False),
+        ((3, 5), -1, 13, False),
+    ],
+)
+def test_shares_of_rows_that_are_images(
+    tmp_path: Path, kind: type[Any], sizes: tuple[int, ...], axis: int, opset: int, *, fast: bool
+) -> None:
+    for seed in range(3):
+        net = Net(seed, kind=kind, scales=((0.05,), (0.9,), (1e-4,))[seed])
+        # Each channel has another zero point, which is a table of its own.
+        zeros = net.keep(np.arange(sizes[0]).astype(kind))
+        scales = net.keep(np.linspace(0.01, 0.05, sizes[0]).astype(np.float32))
+        x = net.node("QuantizeLinear", "image", *net.grid())
+        if seed:
+            turned = net.node("DequantizeLinear", x, scales, zeros, axis=1)
+            x = net.node("QuantizeLinear", turned, *net.grid())
+        fine = net.keep(np.float32(1 / 300)), net.keep(np.array(5, kind))
+        named: dict[str, Any] = {"domain": "com.microsoft", "axis": axis, "opset": opset}
+        made = net.node("QLinearSoftmax", x, *net.grid(), *fine, **named)
+        document = net.document(tmp_path, {"image": ("n", *sizes)}, [made])
+        for count in (1, 6):
+            plan = same(document, {"image": 3 * images(count, *sizes)})
+            assert ("Shares" in steps(plan) if plan._programs else False) == fast
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 63, 64, 65])

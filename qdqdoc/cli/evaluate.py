@@ -44,6 +44,13 @@ CONTRACTS = "qdq"
 @click.option(
     "--classes", metavar="OUTPUT", help="The output whose largest value is the class, of several."
 )
+@click.option(
+    "--engine",
+    default="blas",
+    show_default=True,
+    metavar="NAME",
+    help="What multiplies: blas, or torch, if it is installed. The numbers are the same.",
+)
 @click.option("--batch", type=int, metavar="N", help="So many images at a time.")
 @click.option(
     "--jobs",
@@ -76,6 +83,7 @@ def command(
     labels: str | None,
     contracts: str,
     classes: str | None,
+    engine: str,
     batch: int | None,
     jobs: int,
     cluster: str | None,
@@ -113,6 +121,7 @@ def command(
             contracts.split(","),
             batch=batch,
             classes=classes,
+            engine=engine,
             jobs=jobs,
             cluster=cluster,
             folder=output,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qdqdoc.document import Document
     from qdqdoc.execute import Traced
 
-CONTRACT = "qdq"
+CONTRACT, ENGINE = "qdq", "blas"
 
 
 @click.command(
@@ -38,13 +38,22 @@ CONTRACT = "qdq"
     "once; ort, what onnxruntime makes of it (or one of its targets, as ort-x86-int8).",
 )
 @click.option(
+    "--engine",
+    default=ENGINE,
+    show_default=True,
+    metavar="NAME",
+    help="What multiplies: blas, or torch, if it is installed. The numbers are the same.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="OUT.npz",
     help="Write every tensor of the run there, and an index in JSON beside it.",
 )
-def command(model: Path, inputs: tuple[str, ...], contract: str, output: Path | None) -> None:
+def command(
+    model: Path, inputs: tuple[str, ...], contract: str, engine: str, output: Path | None
+) -> None:
     """Run MODEL, an ONNX model or its operations document (JSON), under a numeric contract.
 
     Prints one line for each output of the model: name, type, shape and sha256. With -o it keeps
@@ -53,19 +62,21 @@ def command(model: Path, inputs: tuple[str, ...], contract: str, output: Path | 
     """
     pairs = _pairs(inputs)
     if output is None:
-        _outputs_alone(model, pairs, contract)
+        _outputs_alone(model, pairs, contract, engine)
+    elif engine != ENGINE:
+        raise QdqdocError(f"--engine: found {engine} beside -o, allowed: without -o")
     else:
         _traced(model, pairs, contract, output)
 
 
-def _outputs_alone(model: Path, pairs: dict[str, Path], contract: str) -> None:
+def _outputs_alone(model: Path, pairs: dict[str, Path], contract: str, engine: str) -> None:
     """Print the outputs; the plan gives the same bytes as a run node by node."""
     from qdqdoc.execute import Traced, read_array  # noqa: PLC0415 - `--help` needs none of it
     from qdqdoc.plan import compile_plan  # noqa: PLC0415 - the same
 
     given = {name: read_array(path) for name, path in pairs.items()}
     document = _document(model)
-    found = compile_plan(document, contract).run(given)
+    found = compile_plan(document, contract, engine).run(given)
     for name in document.graph.outputs:
         _tell(Traced(name=name, value=found[name]))
 

@@ -64,6 +64,7 @@ def evaluate(
     *,
     batch: int | None = None,
     classes: str | None = None,
+    engine: str = "blas",
     jobs: int = 1,
     cluster: str | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -89,6 +90,8 @@ def evaluate(
         So many images are run at a time, unless the model fixes it.
     classes
         The output whose largest value is the class, where there are several outputs.
+    engine
+        What multiplies, see `qdqdoc.plan.compile_plan`: the numbers are the same.
     jobs
         So many processes.
     cluster
@@ -104,6 +107,8 @@ def evaluate(
     ------
     EvaluateError
         For data that do not fit the model, a folder that holds anything else, lost workers.
+    EngineError
+        For an engine that is not there.
 
     Examples
     --------
@@ -127,7 +132,7 @@ def evaluate(
     arrays = {name: np.asanyarray(value) for name, value in inputs.items()}
     truth = None if labels is None else np.asanyarray(labels)
     settings = settle(document, arrays, truth, contracts, batch, classes)
-    work = Work(document, settings.contracts, settings.classes, settings.peers)
+    work = Work(document, settings.contracts, settings.classes, settings.peers, engine)
     _ = work.followers  # whoever cannot follow says so before the work starts
     store = Store(Path(folder), settings) if folder is not None else None
     ledger = Ledger(settings, store, progress or (lambda *_: None), note or (lambda _: None))

@@ -32,15 +32,15 @@ class Follower:
     shifts: Mapping[str, int]
 
 
-def follow(document: Document, contract: str) -> Follower:
-    """Make a document ready for a contract.
+def follow(document: Document, contract: str, engine: str = "blas") -> Follower:
+    """Make a document ready for a contract; the engine is what multiplies.
 
     >>> from qdqdoc.document import Document, Graph
     >>> follow(Document(model_path="empty.onnx", graph=Graph()), "ort").shifts
     {}
     """
     named = contract_named(contract)
-    plan = compile_plan(document, contract)
+    plan = compile_plan(document, contract, engine)
     if named.name == "exact":
         refuse_inexact(document)
     shifts = fuse(document, named.target).shifted if named.target else {}

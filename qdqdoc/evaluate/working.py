@@ -46,11 +46,12 @@ class Work:
     contracts: tuple[str, ...]
     classes: str | None
     peers: Mapping[str, str]
+    engine: str = "blas"
 
     @cached_property
     def followers(self) -> tuple[Follower, ...]:
         """The document, ready for each contract."""
-        return tuple(follow(self.document, contract) for contract in self.contracts)
+        return tuple(follow(self.document, contract, self.engine) for contract in self.contracts)
 
     @cached_property
     def codes(self) -> tuple[Code, ...]:
@@ -65,9 +66,8 @@ class Work:
 
     def pack(self) -> bytes:
         """Return all of it as bytes for other processes."""
-        return pickle.dumps(
-            Work(self.document, self.contracts, self.classes, self.peers), pickle.HIGHEST_PROTOCOL
-        )
+        plain = Work(self.document, self.contracts, self.classes, self.peers, self.engine)
+        return pickle.dumps(plain, pickle.HIGHEST_PROTOCOL)
 
     def count(self, start: int, inputs: Mapping[str, Array], labels: Array | None) -> Counts:
         """Run one batch, whose first image has the number ``start``, under every contract."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -121,11 +120,7 @@ def weights_alone(kind: str, op_type: str = "MatMul", zero_point: str = "", **gr
 
 
 def bound_of(document: Document, given: dict[str, Array]) -> Array:
-    """Return how far onnxruntime may be off: the bound that the operator itself states.
-
-    Of 8 bits onnxruntime sums the codes as they are and subtracts what the zero points make
-    afterwards, so there its roundings are counted in codes as they are.
-    """
+    """Return how far onnxruntime may be off: the bound that the operator itself states."""
     (operation,) = document.operations
     operator = OPERATORS_OF_OURS[operation.domain, operation.op_type]
     inputs = [
@@ -133,9 +128,6 @@ def bound_of(document: Document, given: dict[str, Array]) -> Array:
     ]
     (bound,) = operator.bounds
     call = operator.call_of(inputs, operation.attributes, opset=document.opset_version)
-    if operation.attributes["bits"] == 8:
-        blocks = call.inputs["scales"].size
-        call = replace(call, inputs={**call.inputs, "zero_points": np.zeros(blocks, np.uint8)})
     return np.asarray(bound.ulp * bound.unit(call))
 
 

@@ -5,6 +5,7 @@ Which calls those are by the specification, and on which of them onnxruntime goe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ import numpy as np
 
 from qdqdoc.numerics.formats import tensor
 from qdqdoc.numerics.rounding import divide, round_to_grid
-from qdqdoc.registry.operator import Call, Differs
-from qdqdoc.registry.weights import nbits_call
+from qdqdoc.registry.operator import Bound, Call, Differs, Element, ElementOf
+from qdqdoc.registry.weights import float_sum, nbits_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,30 @@ def keeps_floats(call: Call) -> bool:
     """Tell whether they stay floats in onnxruntime all the same."""
     bits, size = bits_of(call), call.attributes["block_size"]
     return is_int8(call) and ("B" in call.fed or (bits == 2 and size not in _TABLES))  # noqa: PLR2004 - of bits
+
+
+def sum_bound(element: ElementOf) -> Bound:
+    """Bound the sums of floats; the element is that of the operator."""
+
+    def added(call: Call, index: tuple[int, ...]) -> Element:
+        whole = element(call, index)
+        return _added_apart(whole) if is_int8(call) and bits_of(call) == 8 else whole  # noqa: PLR2004 - of bits
+
+    return float_sum(
+        "Y", 16, added, lambda call: (*call.inputs["A"].shape[:-1], call.attributes["N"])
+    )
+
+
+def _added_apart(whole: Element) -> Element:
+    """Multiply codes as they are, and zero points by themselves, as onnxruntime adds 8 bits up.
+
+    The terms are more, and larger.
+    """
+    held, none = whole.values, [0] * len(whole.values["q"])
+    values: dict[str, object] = {name: [*held[name], *held[name]] for name in ("s", "r")}
+    values |= {"q": [*held["q"], *none], "z": [*none, *held["z"]]}
+    values["a"] = np.tile(held["a"][: len(none)], 2)
+    return replace(whole, values={**held, **values}, sets={"K": range(2 * len(none))})
 
 
 def overflows(call: Call) -> Array:
@@ -111,6 +136,12 @@ def int8_calls() -> Iterator[Call]:
         yield make(f"int8 by {bits} bits, blocks of {size}", A, codes, zeros=zeros)
         yield make(f"int8, {bits} bits, blocks of {size}", A[:, : size - 3], codes, bias=bias)
         yield make(f"int8 by one of {bits} bits and {size}", A, single * 1, zeros=zeros)
+    # Differences of codes are small beside the codes, which is what onnxruntime adds up.
+    codes = 128 + rng.integers(-1, 2, (3, 8, 32))
+    A = tensor("float32", rng.normal(0, 1, (4, 250)))
+    yield nbits_call(
+        "int8, 8 bits near the zero point", A, codes, 8, scale=np.ones((3, 8)), level=4
+    )
     ends = (0, -3.7e-37, 3.8e-37, 1e-45, np.inf, -np.inf, 1)
     small = tensor("float32", [(x, x / 3, x / -5, 0) for x in ends])
     yield nbits_call("int8, far too small", small, single * 1, scale=1e30, zeros=zeros, level=4)

@@ -24,6 +24,7 @@ from qdqdoc.calls.level4 import (
     is_int8,
     keeps_floats,
     processors,
+    sum_bound,
 )
 from qdqdoc.formula import Formula
 from qdqdoc.numerics.formats import Array, tensor, type_name
@@ -32,7 +33,7 @@ from qdqdoc.numerics.packing import code_at, packed_length, unpack
 from qdqdoc.numerics.products import float_matmul
 from qdqdoc.numerics.rounding import cast, multiply
 from qdqdoc.registry import REQUIRED, Call, Differs, Element, Version, operator, refuse
-from qdqdoc.registry.weights import check_shape, float_sum, nbits_call, with_each
+from qdqdoc.registry.weights import check_shape, nbits_call, with_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -283,7 +284,7 @@ def _groups(g_idx: Array | None, inputs: int, blocks: int, block_size: int) -> A
     vectors=vectors,
     element=element,
     differs=DIFFERS,
-    bounds=(float_sum("Y", 16, element, lambda c: (*c.inputs["A"].shape[:-1], c.attributes["N"])),),
+    bounds=(sum_bound(element),),
     rejects=rejects,
 )
 def matmul_nbits(

@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from peers import processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,14 @@ def pytest_configure(config: pytest.Config) -> None:
     name = config.getoption("--processor")
     if name:
         os.environ["QDQDOC_EMULATOR"] = EMULATED[name]
+
+
+@pytest.fixture
+def as_the_targets_say() -> None:
+    """Run where onnxruntime computes as the targets of fusion state."""
+    here = processor()
+    if not here.known or {"saturating", "without FMA"} & {*here.names}:
+        pytest.skip(f"the targets state another processor than this: {here.names}")
 
 
 @pytest.fixture

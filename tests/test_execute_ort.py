@@ -9,7 +9,6 @@ import guide_models
 import numpy as np
 import pytest
 from optimized import INT8, compare, matched, session
-from peers import processor
 from test_execute_witness import MOST_FLIPS, compared
 from test_fuse import Maker
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qdqdoc.numerics.formats import Array
+
+pytestmark = pytest.mark.usefixtures("as_the_targets_say")
 
 MODELS = Path(__file__).parent.parent / "models"
 NAMES = sorted(path.stem for path in MODELS.glob("resnet8_*.onnx"))
@@ -41,13 +42,6 @@ def images() -> Array:
     rng = np.random.default_rng(5)
     noise = rng.uniform(held.min(), held.max(), (10, *held.shape[1:])).astype(np.float32)
     return np.concatenate([held, noise])
-
-
-@pytest.fixture(autouse=True)
-def _as_the_target_says() -> None:
-    """Run where onnxruntime computes as the targets state."""
-    if not processor().known or {"saturating", "without FMA"} & {*processor().names}:
-        pytest.skip(f"the targets state another processor than this: {processor().names}")
 
 
 @pytest.mark.parametrize(("name", "target"), FUSED)

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from optimized import INT8, compare, session
-from peers import processor
 from test_fuse import OPERATORS, TYPES, Maker, unit
 
 from qdqdoc.document import array, check, dumps, loads
@@ -34,6 +33,8 @@ FLOATS = frozenset(
 
 FOLLOWED = frozenset({"QuantizeLinear", "DequantizeLinear", "Reshape", "Relu", "Clip", "Add"})
 """What stands behind one of them in these models, and carries a step on."""
+
+pytestmark = pytest.mark.usefixtures("as_the_targets_say")
 
 KINDS = (*product(("uint8", "int8"), ("uint8", "int8")), ("int16", "int8"))
 WAYS = ("", "no Q", "another scale", "Relu at the rail", "Clip", "a fork before")
@@ -82,12 +83,6 @@ def compared(model: ModelProto, folder: Path) -> Counter[str]:
         found[target] += seen.values
         found["equal"] += seen.values - sum(count for _, _, count in seen.differing)
     return found
-
-
-@pytest.fixture(autouse=True)
-def _as_the_target_says() -> None:
-    if not processor().known or {"saturating", "without FMA"} & {*processor().names}:
-        pytest.skip(f"the targets state another processor than this: {processor().names}")
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

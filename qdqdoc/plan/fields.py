@@ -115,7 +115,7 @@ def looking_up(entries: Array, index: Array, out: Array, flat: Array) -> Callabl
 
     >>> index, out = np.uint16([[3, 1], [0, 2]]), np.zeros((2, 2), np.int8)
     >>> for entries in ([-2, -1, 0, 1], [5, 5, 7, 8]):
-    ...     looking_up(np.int8(entries), index, out, out)()
+    ...     _ = looking_up(np.int8(entries), index, out, out)()
     ...     print(out.tolist())
     [[1, -1], [-2, 0]]
     [[8, 5], [5, 7]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from docutils import nodes
@@ -16,10 +16,13 @@ from sphinx.util.docutils import docutils_namespace
 
 from qdqdoc.pdf.compiling import complaint
 from qdqdoc.pdf.mathematics import MathError, mathematics
+from qdqdoc.pdf.pictures import drawing
 from qdqdoc.pdf.widths import SHAPES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from qdqdoc.pdf.writer import Writer
 
 # MyST uses what the next Sphinx will not have.
 pytestmark = pytest.mark.filterwarnings("ignore:.*MystReferenceResolver.app")
@@ -31,12 +34,27 @@ class Strange(nodes.General, nodes.Element):
     """A node that nobody knows."""
 
 
+BARS = 95
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="600pt" height="{0}pt" viewBox="0 0 600 {0}">'
+    "{1}</svg>"
+)
+
+
+class Tall(nodes.raw):
+    """A drawing."""
+
+
+def draw(writer: Writer, node: nodes.Element) -> str:
+    return drawing(writer, node, node.astext(), "a tall drawing")
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
     """Build a page with `-W`, in the same folder each time."""
 
     def run(
-        text: str, *, strange: bool = False, **pages: str
+        text: str, *, change: Callable[..., None] | None = None, **pages: str
     ) -> tuple[int, str, PdfDocument | None]:
         source, out = tmp_path / "source", tmp_path / "out"
         source.mkdir(exist_ok=True)
@@ -61,8 +79,10 @@ def build(tmp_path: Path) -> Build:
                 warning=heard,
                 warningiserror=True,
             )
-            if strange:
-                app.connect("doctree-read", add_strange)
+            builder: Any = app.builder
+            builder.rules["Tall"] = draw
+            if change is not None:
+                app.connect("doctree-read", change)
             code = 0
             try:
                 app.build()
@@ -81,6 +101,19 @@ def add_strange(app: Sphinx, tree: nodes.document) -> None:
         paragraph.append(Strange())
 
 
+def add_tall(app: Sphinx, tree: nodes.document) -> None:
+    del app
+    bars = "".join(
+        f'<rect x="10" y="{100 * k}" width="90" height="50" fill="#{k:02x}40c0"/>'
+        for k in range(BARS)
+    )
+    svg = SVG.format(100 * BARS, f"{bars}<text y='9'>once</text>")
+    for paragraph in [*tree.findall(nodes.paragraph)]:
+        caption = nodes.caption("", "The caption.")
+        figure = nodes.figure("", Tall("", svg, format="html"), caption)
+        paragraph.parent.replace(paragraph, figure)
+
+
 def said(book: PdfDocument | None) -> str:
     assert book is not None
     made = Said()
@@ -93,7 +126,7 @@ def said(book: PdfDocument | None) -> str:
 
 def test_a_node_without_a_rule_fails_with_page_and_line_each_time(build: Build) -> None:
     for _ in range(2):
-        code, heard, book = build("# Page\n\nGood.\n\nBad.\n", strange=True)
+        code, heard, book = build("# Page\n\nGood.\n\nBad.\n", change=add_strange)
         assert code
         assert "index.md:3: ERROR: no rule for the node Strange" in heard
         assert "index.md:5: ERROR: no rule for the node Strange" in heard
@@ -212,6 +245,41 @@ def test_a_table_stays_on_its_sheet_whatever_is_in_it(build: Build, columns: int
     filled = [sheet.count("h") for sheet in sheets if "BiasAdd" in "".join(sheet)]
     assert len(filled) > 1
     assert set(filled) == {columns}
+
+
+def test_letters_that_no_font_has_are_spelled(build: Build) -> None:
+    svg = SVG.format(9, "<text y='9'>图x</text>")
+
+    def add(app: Sphinx, tree: nodes.document) -> None:
+        del app
+        tree.append(Tall("", svg, format="html"))
+
+    code, heard, book = build("# 层\n\nIn 卷 `积/1` é ж. 😀\n\n| 卷 |\n|-|\n| ß |\n", change=add)
+    assert code == 0, heard
+    text = said(book)
+    assert "In[U+5377][U+79EF]/1éж.[U+1F600][U+5377]ß" in text
+    assert "[U+5C42]" in text
+    assert "[U+56FE]x" in text
+
+
+def test_a_drawing_that_is_far_too_tall_is_cut_into_strips(build: Build) -> None:
+    code, heard, book = build("# Page\n\n## Heading\n\nText.\n", change=add_tall)
+    assert code == 0, heard
+    assert book is not None
+    seen: dict[int, list[int]] = {}
+    for number in range(len(book)):
+        picture = book[number].render(scale=0.5).to_numpy().reshape(-1, 3)
+        blue, green, red = picture.T
+        seen[number] = sorted({*red[(green == 0x40) & (blue == 0xC0)].tolist()})
+    sheets = [number for number, bars in seen.items() if bars]
+    assert sheets == [*range(sheets[0], sheets[0] + len(sheets))]
+    assert len(sheets) > 3
+    assert {bar for bars in seen.values() for bar in bars} == {*range(BARS)}
+    first, last = ([p.text for p in pieces(book, n)] for n in (sheets[0], sheets[-1]))
+    assert "Heading" in "".join(first)
+    assert "Thecaption." in "".join(last).replace(" ", "")
+    # Read aloud, the drawing is there once.
+    assert said(book).count("once") == 1
 
 
 def test_settings_go_from_readable_to_small() -> None:

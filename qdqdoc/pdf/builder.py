@@ -18,6 +18,7 @@ from qdqdoc.pdf import blocks, inline, python_api, tables
 from qdqdoc.pdf.book import Leaf, Places, leaves, links, places_of
 from qdqdoc.pdf.compiling import Compiler
 from qdqdoc.pdf.errors import PdfError
+from qdqdoc.pdf.lacking import Spelling, lacking
 from qdqdoc.pdf.markup import call, string, words
 from qdqdoc.pdf.metrics import Metrics, measured
 from qdqdoc.pdf.writer import CHUNK, Writer
@@ -48,6 +49,7 @@ class PdfBuilder(Builder):
 
     fignumbers: dict[str, dict[str, tuple[int, ...]]]
     metrics: Metrics
+    spelling: Spelling
     folder: Path
 
     def init(self) -> None:
@@ -95,6 +97,9 @@ class PdfBuilder(Builder):
             self.folder, self.kept = Path(made), 0
             with progress_message("writing Typst"):
                 compiler = Compiler(self.folder, self.config.pdf_fonts)
+                self.spelling = Spelling(lacking(_text(trees), compiler.shows))
+                for tree in trees.values():
+                    self.spelling.tree(tree)
                 self.metrics = measured(_letters(trees), compiler.ask)
                 source = self._book(order, trees)
             with progress_message("compiling the PDF"):
@@ -144,13 +149,17 @@ class PdfBuilder(Builder):
             f"#show: q-book.with(lang: {string(language)}, left: {string(product)})\n"
             f"#let q-running = {string(title)}"
         )
-        listed = "".join(f"({string(name)}, [{_broken(value)}])," for name, value in facts)
+        shown = [(string(name), self._broken(value)) for name, value in facts]
+        listed = "".join(f"({name}, [{value}])," for name, value in shown)
         yield (
             f"#q-cover(title: {string(title)}, product: {string(product)}, "
             f"author: {string(author)}, facts: ({listed}))"
         )
         yield f"#set page(header: q-header({string(_('Contents'))}, q-running))"
         yield f"#q-contents({string(_('Contents'))}, {DEPTH})"
+
+    def _broken(self, value: Any) -> str:  # noqa: ANN401 - whatever an extension tells of itself
+        return words(self.spelling.text(str(value)), CHUNK)
 
     def _page(self, writer: Writer, leaf: Leaf, tree: nodes.document) -> str:
         """Return a page, which begins on a new sheet."""
@@ -174,8 +183,10 @@ class PdfBuilder(Builder):
         """Leave nothing else behind."""
 
 
-def _broken(value: Any) -> str:  # noqa: ANN401 - whatever an extension tells of itself
-    return words(str(value), CHUNK)
+def _text(trees: Mapping[str, nodes.document]) -> Iterator[str]:
+    """Yield the letters of all pages."""
+    for tree in trees.values():
+        yield from {*tree.astext()}
 
 
 def _letters(trees: Mapping[str, nodes.document]) -> set[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typst
 
 from qdqdoc.pdf.errors import PdfError
+from qdqdoc.pdf.markup import string
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,9 @@ MAIN = "book.typ"
 TEMPLATE = Path(__file__).with_name("template.typ")
 STANDARDS: list[typst.PDFStandard] = ["a-2a", "ua-1"]
 """Archivable, tagged and accessible: Typst refuses what these standards refuse."""
+
+NO_FONT = "could not be displayed"
+"""What Typst says of a letter that no font has."""
 
 EPOCH = "SOURCE_DATE_EPOCH"
 """Environment variable with the date that a reproducible build writes into its files."""
@@ -49,6 +53,19 @@ class Compiler:
         )
         return json.loads(found)
 
+    def shows(self, text: str) -> bool:
+        """Tell whether some font of the book has each letter of a text."""
+        path = self.folder / "letters.typ"
+        lines = "\n\n".join(f"#{string(letter)};" for letter in text)
+        path.write_text(f'#set document(title: "letters")\n{lines}\n', encoding="utf-8")
+        try:
+            self._made(path)
+        except typst.TypstError as error:
+            if NO_FONT not in error.message:
+                raise
+            return False
+        return True
+
     def compile(self, source: str) -> bytes:
         """Return the PDF of a book.
 
@@ -60,14 +77,17 @@ class Compiler:
         path = self.folder / MAIN
         path.write_text(source, encoding="utf-8")
         try:
-            made = typst.Compiler(path, root=self.folder, font_paths=self.fonts).compile(
-                format="pdf", pdf_standards=STANDARDS, timestamp=date(os.environ)
-            )
+            made = self._made(path)
         except typst.TypstError as error:
             raise PdfError(complaint(error, source)) from None
         if not isinstance(made, bytes):
             raise PdfError("Typst gave no PDF")
         return made
+
+    def _made(self, path: Path) -> object:
+        return typst.Compiler(path, root=self.folder, font_paths=self.fonts).compile(
+            format="pdf", pdf_standards=STANDARDS, timestamp=date(os.environ)
+        )
 
 
 def _fonts_of(package: str) -> Path:

@@ -29,27 +29,27 @@ def lacking(letters: Iterable[str], shown: Callable[[str], bool]) -> set[str]:
     return lacking(odd[:half], shown) | lacking(odd[half:], shown)
 
 
-def spelled(letter: str) -> str:
-    """Return what stands for a letter that cannot be shown: its number.
-
-    >>> spelled("層")
-    '[U+5C64]'
-    """
-    return f"[U+{ord(letter):04X}]"
-
-
-def spell(tree: nodes.document, missing: Iterable[str]) -> None:
-    """Put the numbers of letters in their places, in all text and in drawings.
+class Spelling:
+    """Puts numbers in the place of letters that cannot be shown.
 
     >>> from docutils.utils import new_document
     >>> tree = new_document("page")
     >>> tree += nodes.paragraph("", "", nodes.literal("", "卷/1"), nodes.Text(" stays"))
-    >>> spell(tree, {"卷"})
-    >>> tree.astext()
-    '[U+5377]/1 stays'
+    >>> Spelling({"卷"}).tree(tree)
+    >>> tree.astext(), Spelling(()).text("卷")
+    ('[U+5377]/1 stays', '卷')
     """
-    table = {ord(letter): spelled(letter) for letter in missing}
-    for text in [*tree.findall(nodes.Text)] if table else ():
-        found = text.translate(table)
-        if found != text:
-            text.parent.replace(text, nodes.Text(found))
+
+    def __init__(self, missing: Iterable[str]) -> None:
+        self.table = {ord(letter): f"[U+{ord(letter):04X}]" for letter in missing}
+
+    def text(self, text: str) -> str:
+        """Return a text that can be shown."""
+        return text.translate(self.table)
+
+    def tree(self, tree: nodes.document) -> None:
+        """Change all text of a page, and that in its drawings."""
+        for text in [*tree.findall(nodes.Text)] if self.table else ():
+            found = self.text(text)
+            if found != text:
+                text.parent.replace(text, nodes.Text(found))

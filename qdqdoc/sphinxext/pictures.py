@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
+from warnings import catch_warnings, filterwarnings
 from xml.sax.saxutils import escape
 
 from docutils import nodes
@@ -145,7 +146,9 @@ def plot_svg(figure: Figure, prefix: str) -> str:
 
     _recolour(figure)
     picture = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}), catch_warnings():
+        # Letters stay letters: whoever shows the picture has the font.
+        filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         figure.savefig(picture, format="svg", transparent=True, metadata={"Date": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", picture.getvalue(), flags=re.DOTALL)
     svg = FAMILIES.sub(f"font-family: {DEFAULT.font}", svg)

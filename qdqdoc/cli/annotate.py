@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from qdqdoc.errors import QdqdocError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import IO
 
     from qdqdoc.document import Document
 
@@ -110,35 +109,19 @@ def _stem(model_path: str) -> str:
 
 
 def _write(folder: Path, stem: str, contents: Mapping[str, bytes]) -> list[Path]:
-    """Write all files or none: each beside its place first, then all are moved."""
+    """Write all files or none."""
+    from qdqdoc.document.replacing import replace_all  # noqa: PLC0415 - `--help` needs none of it
+
     if folder.exists() and not folder.is_dir():
         raise QdqdocError(f"{folder}: is a file, --output-dir must be a directory")
     folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / f"{stem}.{ending}" for ending in contents]
-    with ExitStack() as tidy:
-        temporary = [_temporary(folder, content, tidy) for content in contents.values()]
-        with ExitStack() as restore:
-            for source, target in zip(temporary, targets, strict=True):
-                if target.is_file():
-                    kept = _temporary(folder, b"", tidy)
-                    target.replace(kept)
-                    restore.callback(kept.replace, target)
-                    source.replace(target)
-                else:
-                    source.replace(target)
-                    restore.callback(target.unlink)
-            restore.pop_all()
-    return targets
+    targets = {folder / f"{stem}.{ending}": content for ending, content in contents.items()}
+    replace_all(
+        {target: partial(_put, content) for target, content in targets.items()},
+        lambda where, note: QdqdocError(f"{where}: {note}"),
+    )
+    return [*targets]
 
 
-def _temporary(folder: Path, content: bytes, tidy: ExitStack) -> Path:
-    """Return a file that is gone in the end unless it was moved, readable as others are."""
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".qdqdoc-")
-    path = Path(name)
-    tidy.callback(path.unlink, missing_ok=True)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)
-    return path
+def _put(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)

@@ -266,6 +266,16 @@ def test_boxes_lead_nowhere_where_there_are_no_rows(build: Build, hostile: str) 
     assert "xlink:href" not in built.html
 
 
+def test_a_page_is_kept_without_what_sphinx_knows_of_the_others(
+    build: Build, tmp_path: Path
+) -> None:
+    built = build("# T\n\n```{eval-rst}\n.. py:function:: halve(x)\n```\n")
+    assert built.code == ALL_GOOD, built.said
+    kept = (tmp_path / "doctrees" / "index.doctree").read_bytes()
+    assert b"desc_signature" in kept
+    assert b"BuildEnvironment" not in kept
+
+
 def test_another_package_and_every_page_is_read_anew(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

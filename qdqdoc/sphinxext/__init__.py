@@ -20,6 +20,7 @@ from qdqdoc.sphinxext import (
     operator_pages,
     printing,
     reachable,
+    trees,
 )
 from qdqdoc.sphinxext.anchors import BoxLinks, RowAnchors
 from qdqdoc.sphinxext.formulas import FormulaDirective
@@ -79,4 +80,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     numerals.register(app)
     reachable.register(app)
     printing.register(app)
+    trees.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from collections.abc import Callable
@@ -286,3 +287,12 @@ def test_another_package_and_every_page_is_read_anew(
     assert "8 times" in re.sub(r"<[^>]+>", "", build(page).html), "nothing changed, nothing is read"
     monkeypatch.setattr("qdqdoc.sphinxext.installed", lambda: "a newer numpy")
     assert "9 times" in re.sub(r"<[^>]+>", "", build(page).html)
+
+
+def test_python_is_left_as_it_was_found(build: Build) -> None:
+    before = gc.get_threshold()
+    assert build("# Page\n").code == ALL_GOOD
+    assert build("# Page\n\n{qdq}`gone`\n").code == 1
+    assert gc.get_threshold() == before
+    page = "# Page\n\n{qdq}`__import__('gc').get_threshold()[0] > 50000`\n"
+    assert "True" in build(page).words, "while it builds, it looks less often"

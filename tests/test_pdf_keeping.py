@@ -141,7 +141,6 @@ CHANGES: dict[str, Callable[[Project], None]] = {
     "a tag": tag,
     "the author": setting("author", "Somebody"),
     "the release": setting("release", "7"),
-    "the language": setting("language", "de"),
     "the fonts": setting("pdf_fonts", []),
 }
 

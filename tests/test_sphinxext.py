@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -296,3 +297,27 @@ def test_python_is_left_as_it_was_found(build: Build) -> None:
     assert gc.get_threshold() == before
     page = "# Page\n\n{qdq}`__import__('gc').get_threshold()[0] > 50000`\n"
     assert "True" in build(page).words, "while it builds, it looks less often"
+
+
+@pytest.mark.parametrize("name", ["MANIFEST.json", "test_images.npz", "hostile.npz"])
+def test_a_page_is_stale_when_what_stands_beside_the_model_changes(
+    build: Build, hostile: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    beside = tmp_path / name
+    beside.write_text("{}", "utf-8")
+    monkeypatch.setattr("qdqdoc.sphinxext.scope.load", lambda _: document)
+    document = Document(model_path="hostile.onnx", graph=Graph(), opset_imports={"": 15})
+    page = "# Page\n\n{qdq}`__import__('os').environ['COUNTED']` times.\n"
+    for counted, shown in (("8", "8 times"), ("9", "8 times")):
+        monkeypatch.setenv("COUNTED", counted)
+        assert shown in build(page, qdqdoc_model=hostile).words
+    later = beside.stat().st_mtime_ns + 10**10
+    os.utime(beside, ns=(later, later))
+    assert "9 times" in build(page, qdqdoc_model=hostile).words
+
+
+def test_a_page_is_stale_when_a_record_changes(build: Build, tmp_path: Path) -> None:
+    build("# Page\n\n{qdq}`1`\n")
+    kept = (tmp_path / "doctrees" / "environment.pickle").read_bytes()
+    for record in ("score.json", "recorded.json", "operations.schema.json", "rounding.py"):
+        assert record.encode() in kept, record

@@ -305,8 +305,8 @@ def test_a_page_is_stale_when_what_stands_beside_the_model_changes(
 ) -> None:
     beside = tmp_path / name
     beside.write_text("{}", "utf-8")
-    monkeypatch.setattr("qdqdoc.sphinxext.scope.load", lambda _: document)
     document = Document(model_path="hostile.onnx", graph=Graph(), opset_imports={"": 15})
+    monkeypatch.setattr("qdqdoc.sphinxext.scope.load", lambda _: document)
     page = "# Page\n\n{qdq}`__import__('os').environ['COUNTED']` times.\n"
     for counted, shown in (("8", "8 times"), ("9", "8 times")):
         monkeypatch.setenv("COUNTED", counted)

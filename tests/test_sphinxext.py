@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -266,6 +268,16 @@ def test_boxes_lead_nowhere_where_there_are_no_rows(build: Build, hostile: str) 
     assert "xlink:href" not in built.html
 
 
+def test_a_page_is_kept_without_what_sphinx_knows_of_the_others(
+    build: Build, tmp_path: Path
+) -> None:
+    built = build("# T\n\n```{eval-rst}\n.. py:function:: halve(x)\n```\n")
+    assert built.code == ALL_GOOD, built.said
+    kept = (tmp_path / "doctrees" / "index.doctree").read_bytes()
+    assert b"desc_signature" in kept
+    assert b"BuildEnvironment" not in kept
+
+
 def test_another_package_and_every_page_is_read_anew(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,3 +288,36 @@ def test_another_package_and_every_page_is_read_anew(
     assert "8 times" in re.sub(r"<[^>]+>", "", build(page).html), "nothing changed, nothing is read"
     monkeypatch.setattr("qdqdoc.sphinxext.installed", lambda: "a newer numpy")
     assert "9 times" in re.sub(r"<[^>]+>", "", build(page).html)
+
+
+def test_python_is_left_as_it_was_found(build: Build) -> None:
+    before = gc.get_threshold()
+    assert build("# Page\n").code == ALL_GOOD
+    assert build("# Page\n\n{qdq}`gone`\n").code == 1
+    assert gc.get_threshold() == before
+    page = "# Page\n\n{qdq}`__import__('gc').get_threshold()[0] > 50000`\n"
+    assert "True" in build(page).words, "while it builds, it looks less often"
+
+
+@pytest.mark.parametrize("name", ["MANIFEST.json", "test_images.npz", "hostile.npz"])
+def test_a_page_is_stale_when_what_stands_beside_the_model_changes(
+    build: Build, hostile: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    beside = tmp_path / name
+    beside.write_text("{}", "utf-8")
+    document = Document(model_path="hostile.onnx", graph=Graph(), opset_imports={"": 15})
+    monkeypatch.setattr("qdqdoc.sphinxext.scope.load", lambda _: document)
+    page = "# Page\n\n{qdq}`__import__('os').environ['COUNTED']` times.\n"
+    for counted, shown in (("8", "8 times"), ("9", "8 times")):
+        monkeypatch.setenv("COUNTED", counted)
+        assert shown in build(page, qdqdoc_model=hostile).words
+    later = beside.stat().st_mtime_ns + 10**10
+    os.utime(beside, ns=(later, later))
+    assert "9 times" in build(page, qdqdoc_model=hostile).words
+
+
+def test_a_page_is_stale_when_a_record_changes(build: Build, tmp_path: Path) -> None:
+    build("# Page\n\n{qdq}`1`\n")
+    kept = (tmp_path / "doctrees" / "environment.pickle").read_bytes()
+    for record in ("score.json", "recorded.json", "operations.schema.json", "rounding.py"):
+        assert record.encode() in kept, record

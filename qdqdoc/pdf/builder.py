@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +17,7 @@ from qdqdoc.pdf import blocks, inline, python_api, tables
 from qdqdoc.pdf.book import Leaf, Places, leaves, links, places_of
 from qdqdoc.pdf.compiling import Compiler
 from qdqdoc.pdf.errors import PdfError
+from qdqdoc.pdf.keeping import Heard, Keeper
 from qdqdoc.pdf.lacking import Spelling, lacking
 from qdqdoc.pdf.markup import call, string, words
 from qdqdoc.pdf.metrics import Metrics, measured
@@ -51,6 +51,7 @@ class PdfBuilder(Builder):
     metrics: Metrics
     spelling: Spelling
     folder: Path
+    facts: list[tuple[str, Any]]
 
     def init(self) -> None:
         """Collect the rules, those of other extensions too."""
@@ -66,7 +67,7 @@ class PdfBuilder(Builder):
         self.metrics = Metrics()
 
     def get_outdated_docs(self) -> str:
-        """Return what is to be written: all of it, each time."""
+        """Return what is to be written: all of it, if anything has changed."""
         return "the whole book"
 
     def get_target_uri(self, docname: str, typ: str | None = None) -> str:
@@ -87,14 +88,25 @@ class PdfBuilder(Builder):
         return name
 
     def write_documents(self, docnames: AbstractSet[str]) -> None:
-        """Write the book."""
+        """Write the book, if it is not there already."""
         del docnames
+        self.facts = [pair for pairs in self.events.emit(COVER) for pair in pairs]
+        name = f"{self.config.project}.pdf"
+        keeper = Keeper(self, Path(self.outdir, name), self.facts)
+        if keeper.current():
+            logger.info("nothing that the PDF is made of has changed")
+            return
+        with Heard() as heard:
+            self._store(self._made(), name)
+        if not heard.anything:
+            keeper.note()
+
+    def _made(self) -> bytes:
         order = leaves(self.env)
         with progress_message("resolving references"):
             trees = {leaf.docname: self._resolved(leaf.docname) for leaf in order}
-        with ExitStack() as stack:
-            made = stack.enter_context(tempfile.TemporaryDirectory(dir=self.outdir))
-            self.folder, self.kept = Path(made), 0
+        with tempfile.TemporaryDirectory(dir=self.outdir) as folder:
+            self.folder, self.kept = Path(folder), 0
             with progress_message("writing Typst"):
                 compiler = Compiler(self.folder, self.config.pdf_fonts)
                 self.spelling = Spelling(lacking(_text(trees), compiler.shows))
@@ -104,7 +116,7 @@ class PdfBuilder(Builder):
                 source = self._book(order, trees)
             with progress_message("compiling the PDF"):
                 pdf = compiler.compile(source)
-            self._store(pdf, f"{self.config.project}.pdf")
+        return pdf
 
     def _resolved(self, docname: str) -> nodes.document:
         return self.env.get_and_resolve_doctree(docname, self, tags=self.tags)
@@ -139,7 +151,7 @@ class PdfBuilder(Builder):
         language = (self.config.language or "en").partition("_")[0]
         product = " ".join(filter(None, (self.config.project, self.config.release)))
         facts = [("Version", self.config.release)] if self.config.release else []
-        facts += [pair for pairs in self.events.emit(COVER) for pair in pairs]
+        facts += self.facts
         yield '#import "template.typ": *'
         yield (
             f"#set document(title: {string(title)}, author: {string(author)}, "

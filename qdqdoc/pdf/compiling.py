@@ -39,7 +39,7 @@ class Compiler:
         self.folder = folder
         self.fonts = typst.Fonts(
             include_system_fonts=False,
-            font_paths=[_fonts_of(package) for package in font_packages],
+            font_paths=[fonts_of(package) for package in font_packages],
         )
         (folder / "template.typ").write_bytes(TEMPLATE.read_bytes())
 
@@ -90,7 +90,8 @@ class Compiler:
         )
 
 
-def _fonts_of(package: str) -> Path:
+def fonts_of(package: str) -> Path:
+    """Return the folder of a package with fonts."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise PdfError(f"pdf_fonts: the package {package} with the fonts is not installed")

@@ -20,6 +20,9 @@ from qdqdoc.sphinxext import (
     operator_pages,
     printing,
     reachable,
+    searching,
+    shared,
+    trees,
 )
 from qdqdoc.sphinxext.anchors import BoxLinks, RowAnchors
 from qdqdoc.sphinxext.formulas import FormulaDirective
@@ -79,4 +82,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     numerals.register(app)
     reachable.register(app)
     printing.register(app)
+    searching.register(app)
+    shared.register(app)
+    trees.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

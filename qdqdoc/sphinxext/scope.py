@@ -100,7 +100,7 @@ def note_dependencies(env: BuildEnvironment) -> None:
         return
     env.temp_data[NOTED] = True
     path = model_path(env)
-    for source in (*_sources(), *((str(path), *_manifests(path)) if path else ())):
+    for source in (*_sources(), *(_model_files(path) if path else ())):
         env.note_dependency(source)
 
 
@@ -113,7 +113,14 @@ def installed() -> str:
 @cache
 def _sources() -> tuple[str, ...]:
     root = Path(qdqdoc.__file__).parent
-    return tuple(str(path) for path in sorted(root.rglob("*.py")))
+    # What is recorded and what is declared stands in JSON.
+    return tuple(str(path) for kind in ("*.py", "*.json") for path in sorted(root.rglob(kind)))
+
+
+def _model_files(path: Path) -> tuple[str, ...]:
+    """Return the model and what stands beside it: how it was made, held images, large tensors."""
+    beside = (path.with_name(HELD), path.with_suffix(".npz"))
+    return (str(path), *_manifests(path), *(str(found) for found in beside if found.is_file()))
 
 
 @cache

@@ -1,0 +1,137 @@
+"""A manual that was built again is, file by file, the one that a fresh build makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import small_manual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# MyST uses what the next Sphinx will not have.
+pytestmark = pytest.mark.filterwarnings("ignore:.*MystReferenceResolver.app")
+
+INDEX = """# Manual
+
+```{toctree}
+words
+rules
+```
+
+See {ref}`the row <values-one>`, {numref}`values`, {term}`grid` and [](rules.md#named).
+"""
+PAGES = {
+    "words": "# Words\n\n```{glossary}\ngrid\n  What codes stand for.\n```\n",
+    "rules": """# Rules
+
+```{qdq-table} Table(("name", "value"), (("a", 1), ("b", 2)), keys=("one", "two"))
+:caption: Values.
+:name: values
+```
+
+## Named
+
+## Of no interest
+
+```{eval-rst}
+.. py:function:: halve(x)
+```
+""",
+}
+
+
+def write(folder: Path, **pages: str) -> None:
+    (folder / "source").mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        (folder / "source" / f"{name}.md").write_text(text, "utf-8")
+
+
+def files(folder: Path, text: str = INDEX) -> dict[str, bytes]:
+    """Build, and return what was written."""
+    built = small_manual.build(folder, text, numfig=True, myst_heading_anchors=2)
+    assert built.code == 0, built.said
+    found = (path for path in (folder / "out").rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def index(folder: Path) -> dict[str, bytes]:
+    return files(folder, INDEX.replace("See ", "Look at "))
+
+
+def words(folder: Path) -> dict[str, bytes]:
+    write(folder, words=PAGES["words"].replace("What codes", "What singular codes"))
+    return files(folder)
+
+
+def title(folder: Path) -> dict[str, bytes]:
+    write(folder, rules=PAGES["rules"].replace("# Rules", "# Laws"))
+    return files(folder)
+
+
+def named(folder: Path) -> dict[str, bytes]:
+    write(folder, rules=PAGES["rules"].replace("## Named", "## Named `so`"))
+    return files(folder, INDEX.replace("#named", "#named-so"))
+
+
+def unnamed(folder: Path) -> dict[str, bytes]:
+    write(folder, rules=PAGES["rules"].replace("Of no interest", "Of interest"))
+    return files(folder)
+
+
+def function(folder: Path) -> dict[str, bytes]:
+    write(folder, rules=PAGES["rules"].replace("halve(x)", "double(x)"))
+    return files(folder)
+
+
+def caption(folder: Path) -> dict[str, bytes]:
+    before = "\n```{qdq-table} Table(('n',), ((1,),))\n:caption: First.\n```\n"
+    write(folder, words=PAGES["words"] + before)
+    return files(folder)
+
+
+@pytest.mark.parametrize("change", [files, index, words, title, named, unnamed, function, caption])
+def test_what_was_built_again_is_what_is_built_afresh(
+    tmp_path: Path, change: Callable[[Path], dict[str, bytes]]
+) -> None:
+    again, fresh = tmp_path / "again", tmp_path / "fresh"
+    write(again, **PAGES)
+    first = files(again)
+    changed = change(again)
+    assert (changed == first) == (change is files)
+    write(fresh, **PAGES)
+    assert changed == change(fresh)
+    write(again, **PAGES)
+    assert files(again) == first, "a change that was taken back leaves nothing behind"
+
+
+def test_a_page_that_nobody_edited_says_that_its_link_leads_nowhere_now(tmp_path: Path) -> None:
+    write(tmp_path, **PAGES)
+    files(tmp_path)
+    write(tmp_path, rules=PAGES["rules"].replace("## Named", "## Renamed"))
+    for _ in range(2):
+        built = small_manual.build(tmp_path, INDEX, numfig=True, myst_heading_anchors=2)
+        assert built.code == 1
+        assert "local id not found in doc 'rules': 'named'" in built.said
+
+
+def test_only_what_another_page_shows_makes_it_anew(tmp_path: Path) -> None:
+    write(tmp_path, **PAGES)
+    files(tmp_path)
+    page = tmp_path / "out" / "words.html"
+    before = page.stat().st_mtime_ns
+    unnamed(tmp_path)
+    assert page.stat().st_mtime_ns == before
+    title(tmp_path)
+    assert page.stat().st_mtime_ns > before
+
+
+def test_the_search_finds_what_pages_declare_when_nothing_changed(tmp_path: Path) -> None:
+    write(tmp_path, **PAGES)
+    for _ in range(2):
+        found = files(tmp_path)["out/searchindex.js"].decode()
+        assert '"indexentries":{' in found
+        assert '"grid":[[' in found
+        assert '"halve()":[[' in found

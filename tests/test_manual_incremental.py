@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import small_manual
 
+from qdqdoc.sphinxext import downloads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -135,3 +137,19 @@ def test_the_search_finds_what_pages_declare_when_nothing_changed(tmp_path: Path
         assert '"indexentries":{' in found
         assert '"grid":[[' in found
         assert '"halve()":[[' in found
+
+
+def test_the_pack_is_made_anew_when_a_package_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr("qdqdoc.conformance.write", made.append)
+    monkeypatch.setattr(
+        "qdqdoc.conformance.archive.archive",
+        lambda _, path: path.write_text(str(len(made)), "utf-8"),
+    )
+    pack = tmp_path / "pack"
+    for packages, number in (("numpy 1", "1"), ("numpy 1", "1"), ("numpy 2", "2")):
+        monkeypatch.setattr(downloads, "installed", lambda packages=packages: packages)
+        downloads.write_pack(pack, tmp_path)
+        assert pack.read_text("utf-8") == number

@@ -20,7 +20,7 @@ from qdqdoc.document import companion, dump, schema
 from qdqdoc.errors import QdqdocError
 from qdqdoc.sphinxext.page import PageDirective
 from qdqdoc.sphinxext.printing import Download
-from qdqdoc.sphinxext.scope import document_of, note_dependencies
+from qdqdoc.sphinxext.scope import document_of, installed, note_dependencies
 from qdqdoc.tables import Code, Table
 
 if TYPE_CHECKING:
@@ -96,10 +96,11 @@ def write(app: Sphinx, exception: Exception | None) -> None:
 
 
 def write_pack(path: Path, remembered: Path) -> None:
-    """Write the conformance pack; it is made anew only when the package is another."""
+    """Write the conformance pack; it is made anew when this package or another one changes."""
     package = Path(conformance.__file__).parent.parent
     sources = sorted([*package.rglob("*.py"), *package.rglob("*.json")])
-    digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    held = [installed().encode(), *(source.read_bytes() for source in sources)]
+    digest = sha256(b"".join(held)).hexdigest()
     known = remembered / f"conformance-{digest[:16]}.tar.xz"
     if not known.is_file():
         with progress_message("writing the conformance pack"), TemporaryDirectory() as place:

@@ -34,19 +34,18 @@ class Strange(nodes.General, nodes.Element):
     """A node that nobody knows."""
 
 
-BARS = 95
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="600pt" height="{0}pt" viewBox="0 0 600 {0}">'
     "{1}</svg>"
 )
 
 
-class Tall(nodes.raw):
+class Drawing(nodes.raw):
     """A drawing."""
 
 
 def draw(writer: Writer, node: nodes.Element) -> str:
-    return drawing(writer, node, node.astext(), "a tall drawing")
+    return drawing(writer, node, node.astext(), "a drawing")
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ def build(tmp_path: Path) -> Build:
                 warningiserror=True,
             )
             builder: Any = app.builder
-            builder.rules["Tall"] = draw
+            builder.rules["Drawing"] = draw
             if change is not None:
                 app.connect("doctree-read", change)
             code = 0
@@ -99,19 +98,6 @@ def add_strange(app: Sphinx, tree: nodes.document) -> None:
     del app
     for paragraph in tree.findall(nodes.paragraph):
         paragraph.append(Strange())
-
-
-def add_tall(app: Sphinx, tree: nodes.document) -> None:
-    del app
-    bars = "".join(
-        f'<rect x="10" y="{100 * k}" width="90" height="50" fill="#{k:02x}40c0"/>'
-        for k in range(BARS)
-    )
-    svg = SVG.format(100 * BARS, f"{bars}<text y='9'>once</text>")
-    for paragraph in [*tree.findall(nodes.paragraph)]:
-        caption = nodes.caption("", "The caption.")
-        figure = nodes.figure("", Tall("", svg, format="html"), caption)
-        paragraph.parent.replace(paragraph, figure)
 
 
 def said(book: PdfDocument | None) -> str:
@@ -252,7 +238,7 @@ def test_letters_that_no_font_has_are_spelled(build: Build) -> None:
 
     def add(app: Sphinx, tree: nodes.document) -> None:
         del app
-        tree.append(Tall("", svg, format="html"))
+        tree.append(Drawing("", svg, format="html"))
 
     code, heard, book = build("# 层\n\nIn 卷 `积/1` é ж. 😀\n\n| 卷 |\n|-|\n| ß |\n", change=add)
     assert code == 0, heard
@@ -260,26 +246,6 @@ def test_letters_that_no_font_has_are_spelled(build: Build) -> None:
     assert "In[U+5377][U+79EF]/1éж.[U+1F600][U+5377]ß" in text
     assert "[U+5C42]" in text
     assert "[U+56FE]x" in text
-
-
-def test_a_drawing_that_is_far_too_tall_is_cut_into_strips(build: Build) -> None:
-    code, heard, book = build("# Page\n\n## Heading\n\nText.\n", change=add_tall)
-    assert code == 0, heard
-    assert book is not None
-    seen: dict[int, list[int]] = {}
-    for number in range(len(book)):
-        picture = book[number].render(scale=0.5).to_numpy().reshape(-1, 3)
-        blue, green, red = picture.T
-        seen[number] = sorted({*red[(green == 0x40) & (blue == 0xC0)].tolist()})
-    sheets = [number for number, bars in seen.items() if bars]
-    assert sheets == [*range(sheets[0], sheets[0] + len(sheets))]
-    assert len(sheets) > 3
-    assert {bar for bars in seen.values() for bar in bars} == {*range(BARS)}
-    first, last = ([p.text for p in pieces(book, n)] for n in (sheets[0], sheets[-1]))
-    assert "Heading" in "".join(first)
-    assert "Thecaption." in "".join(last).replace(" ", "")
-    # Read aloud, the drawing is there once.
-    assert said(book).count("once") == 1
 
 
 def test_settings_go_from_readable_to_small() -> None:

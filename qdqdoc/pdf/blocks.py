@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.locale import admonitionlabels
 
 from qdqdoc.pdf.markup import call, string, words
-from qdqdoc.pdf.pictures import sheet_for, size, strips
+from qdqdoc.pdf.pictures import sheet_for, size
 from qdqdoc.pdf.writer import block, nothing, rules_for, through
 
 if TYPE_CHECKING:
@@ -144,14 +144,12 @@ def figure(writer: Writer, node: nodes.Element) -> str:
     legends = [child for child in node.children if isinstance(child, nodes.legend)]
     others = [child for child in node.children if child not in (*captions, *legends)]
     shown = "".join(f"[{numbered(writer, child, 'figure')}]" for child in captions) or "[]"
-    largest = _largest(node)
-    sheet, cut = sheet_for(*largest), strips(*largest)
+    sheet = sheet_for(*_largest(node))
     writer.sheet = sheet if sheet.options else None
     body = "".join(map(writer.write, others))
     writer.sheet = None
     after = "".join(map(writer.write, legends))
-    whole = "" if cut is None else "(whole: false)"
-    made = f"q-figure{whole}{shown}[{writer.anchors(node)}{body}]"
+    made = f"q-figure{shown}[{writer.anchors(node)}{body}]"
     return f"{standing(writer, node, made, sheet.options)}{after}"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from commands import command
-from plan_models import BODIES, EVEN, IMAGE, NEAR, ODD, network
+from plan_models import BODIES, EVEN, IMAGE, NEAR, ODD, Net, network
 
 from qdqdoc.evaluate import dumps, evaluate
 from qdqdoc.execute import execute
@@ -110,6 +110,22 @@ def test_on_random_networks_every_tensor_has_the_same_bytes(
         assert same(plan, document, x, contract)
         assert same(plan, document, x[:1], contract)
         assert not counted.made or kind != np.int16
+
+
+@pytest.mark.parametrize("engine", HERE)
+@pytest.mark.parametrize("weight", [1, 2])
+def test_one_channel_of_which_windows_are_added(tmp_path: Path, weight: int, engine: str) -> None:
+    net = Net(3, kind=np.uint8)
+    real = net.quantize("image")[1]
+    codes = net.keep(np.full((1, 1, 3, 3), weight, np.int8))
+    grid = net.keep(np.float32(0.05)), net.keep(np.int8(0))
+    made = net.node("Conv", real, net.node("DequantizeLinear", codes, *grid), pads=[1, 1, 1, 1])
+    document = net.document(tmp_path, {"image": ("n", 1, 5, 5)}, [net.quantize(made)[1]])
+    x = np.random.default_rng(0).normal(0, 1, (2, 1, 5, 5)).astype(np.float32)
+    for contract in ("qdq", "ort-x86"):
+        plan, counted = planned(document, contract, engine)
+        assert same(plan, document, x, contract)
+        assert bool(counted.made) == (weight != 1)
 
 
 def test_a_product_that_saturates_is_refused() -> None:

@@ -92,18 +92,20 @@ class Product:
         low, high = (int(end(self.counts, initial=0)) for end in (np.min, np.max))
         fits = high - low <= most - least and self.shape.terms * 2**14 + self.bound < 2**31
         inside = ((self.weights >= least) & (self.weights <= most)).all()
-        return low - least if fits and inside and self.weights.size else None
+        some = self.weights.size * self.shape.pixels > 0
+        return low - least if fits and inside and some else None
 
     def bind(self, images: int, buffers: Buffers) -> Bound:
         """Return the windows, the sums, and what makes them."""
         shape = self.shape
         alone = shape.group == shape.channels > 1
-        product = None if alone or self.shift is None else buffers.product
+        added = shape.filters == shape.channels == shape.group and bool((self.weights == 1).all())
+        product = None if alone or added or self.shift is None else buffers.product
         shift, kind = (0, self.dtype) if product is None else (self.shift or 0, np.dtype(np.int8))
         whole, fill = self._gather(images, buffers, kind, shift)
         seen = shape.windows(whole)
         sums = buffers.scratch("sums", images * shape.pixels, shape.filters, dtype=self.dtype)
-        if shape.filters == shape.channels == shape.group and (self.weights == 1).all():
+        if added:
             run = self._by_adding(seen, sums)
         elif alone:
             run = self._by_taps(seen, sums, buffers)

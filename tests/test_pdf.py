@@ -248,6 +248,19 @@ def test_letters_that_no_font_has_are_spelled(build: Build) -> None:
     assert "[U+56FE]x" in text
 
 
+def test_what_is_announced_stands_on_the_same_sheet(build: Build) -> None:
+    many = range(60)
+    parts = ["Line.\n\n" * (n % 8) + f"Told{n}:\n\n| a |\n|-|\n| cell{n}x |\n\n" for n in many]
+    code, heard, book = build("# Page\n\n" + "".join(parts))
+    assert code == 0, heard
+    assert book is not None
+    assert len(book) > 5
+    sheets = ["".join(piece.text for piece in pieces(book, n)) for n in range(len(book))]
+    for n in many:
+        (told,) = (number for number, text in enumerate(sheets) if f"Told{n}:" in text)
+        assert f"cell{n}x" in sheets[told], n
+
+
 def test_settings_go_from_readable_to_small() -> None:
     assert [shape.across for shape in SHAPES] == sorted(shape.across for shape in SHAPES)
 

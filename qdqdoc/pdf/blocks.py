@@ -48,9 +48,18 @@ def _after(node: nodes.Element) -> nodes.Node | None:
     return next((one for one in following if not isinstance(one, unseen)), None)
 
 
+ANNOUNCED = (
+    *(nodes.table, nodes.literal_block, nodes.doctest_block, nodes.bullet_list, nodes.math_block),
+)
+"""What a paragraph that ends in a colon speaks of."""
+
+
 def paragraph(writer: Writer, node: nodes.Element) -> str:
-    """Write a paragraph."""
-    return f"{writer.note(node)}{writer.anchors(node)}{writer.inner(node)}\n\n"
+    """Write a paragraph; one that announces something stays with it."""
+    body = f"{writer.anchors(node)}{writer.inner(node)}"
+    if node.astext().endswith(":") and isinstance(_after(node), ANNOUNCED):
+        return f"{writer.note(node)}#block(sticky: true)[{body}];\n"
+    return f"{writer.note(node)}{body}\n\n"
 
 
 def bullets(writer: Writer, node: nodes.Element) -> str:

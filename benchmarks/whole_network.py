@@ -119,8 +119,8 @@ def contenders(path: Path) -> Iterator[tuple[str, Callable[[Any], Any]]]:
     for name, make in MAKERS.items():
         try:
             yield name, make(path)
-        except (ImportError, EngineError):
-            print(f"{name}: not installed, left out")
+        except (ImportError, EngineError) as error:
+            print(f"{name}: left out: {error}")
 
 
 def check(path: Path) -> None:

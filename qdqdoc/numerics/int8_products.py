@@ -42,7 +42,7 @@ def int8_product(engine: str) -> Int8Product | None:
     Raises
     ------
     EngineError
-        If there is no such engine, or it is not installed.
+        If there is no such engine, it is not installed, or this processor saturates its sums.
 
     Examples
     --------
@@ -68,10 +68,12 @@ def _by_torch() -> Int8Product:
         rows, columns, sums = map(torch.from_numpy, (left, right, out))
         return lambda: torch._int_mm(rows, columns, out=sums)  # noqa: SLF001 - its only name
 
-    # Whoever has no such product says so at once.
-    expect_exact(
-        product, np.empty((PROBE, PROBE), np.int8), PROBE, np.empty((PROBE, PROBE), np.int32)
-    )
+    # A processor that has no such product, and saturates instead, says so at once.
+    left, out = np.empty((PROBE, PROBE), np.int8), np.empty((PROBE, PROBE), np.int32)
+    try:
+        expect_exact(product, left, PROBE, out)
+    except EngineError as error:
+        raise EngineError(f"engine torch: {error}; the other engine, blas, is exact") from None
     return product
 
 
@@ -102,7 +104,7 @@ def expect_exact(product: Int8Product, left: Array, columns: int, out: Array) ->
     >>> expect_exact(saturating, left, 2, out)
     Traceback (most recent call last):
     ...
-    qdqdoc.numerics.int8_products.EngineError: 3 products of 127 and 127: 32767, not 48387
+    qdqdoc.numerics.int8_products.EngineError: not exact on this processor: 3 * 127 * 127 is 32767
     """
     rows, terms = left.shape
     for x, w in product_of_pairs(EXTREMES, repeat=2):
@@ -112,7 +114,8 @@ def expect_exact(product: Int8Product, left: Array, columns: int, out: Array) ->
         product(left, right, out)()
         if rows and (out != terms * x * w).any():
             (found,) = out[out != terms * x * w][:1]
-            raise EngineError(f"{terms} products of {x} and {w}: {found}, not {terms * x * w}")
+            raise EngineError(f"{SATURATES}: {terms} * {x} * {w} is {found}")
 
 
 EXTREMES = (127, -128)
+SATURATES = "not exact on this processor"

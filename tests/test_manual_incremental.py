@@ -59,42 +59,35 @@ def files(folder: Path, text: str = INDEX) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-def index(folder: Path) -> dict[str, bytes]:
-    return files(folder, INDEX.replace("See ", "Look at "))
+def edited(page: str, old: str, new: str, text: str = INDEX) -> Callable[[Path], dict[str, bytes]]:
+    """Return a change of one page, and of the first one if need be."""
+    assert old in PAGES[page]
+
+    def change(folder: Path) -> dict[str, bytes]:
+        write(folder, **{page: PAGES[page].replace(old, new)})
+        return files(folder, text)
+
+    return change
 
 
-def words(folder: Path) -> dict[str, bytes]:
-    write(folder, words=PAGES["words"].replace("What codes", "What singular codes"))
-    return files(folder)
+FIRST = "\n```{qdq-table} Table(('n',), ((1,),))\n:caption: First.\n```\n"
+title = edited("rules", "# Rules", "# Laws")
+unnamed = edited("rules", "Of no interest", "Of interest")
+CHANGES: dict[str, Callable[[Path], dict[str, bytes]]] = {
+    "nothing": files,
+    "a word of the first page": lambda folder: files(folder, INDEX.replace("See ", "Look at ")),
+    "a term": edited("words", "What codes", "What singular codes"),
+    "a title": title,
+    "a heading that another page names": edited(
+        "rules", "## Named", "## Named `so`", INDEX.replace("#named", "#named-so")
+    ),
+    "a heading that nobody names": unnamed,
+    "a function": edited("rules", "halve(x)", "double(x)"),
+    "a table before the others": edited("words", "# Words\n", f"# Words\n{FIRST}"),
+}
 
 
-def title(folder: Path) -> dict[str, bytes]:
-    write(folder, rules=PAGES["rules"].replace("# Rules", "# Laws"))
-    return files(folder)
-
-
-def named(folder: Path) -> dict[str, bytes]:
-    write(folder, rules=PAGES["rules"].replace("## Named", "## Named `so`"))
-    return files(folder, INDEX.replace("#named", "#named-so"))
-
-
-def unnamed(folder: Path) -> dict[str, bytes]:
-    write(folder, rules=PAGES["rules"].replace("Of no interest", "Of interest"))
-    return files(folder)
-
-
-def function(folder: Path) -> dict[str, bytes]:
-    write(folder, rules=PAGES["rules"].replace("halve(x)", "double(x)"))
-    return files(folder)
-
-
-def caption(folder: Path) -> dict[str, bytes]:
-    before = "\n```{qdq-table} Table(('n',), ((1,),))\n:caption: First.\n```\n"
-    write(folder, words=PAGES["words"] + before)
-    return files(folder)
-
-
-@pytest.mark.parametrize("change", [files, index, words, title, named, unnamed, function, caption])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_what_was_built_again_is_what_is_built_afresh(
     tmp_path: Path, change: Callable[[Path], dict[str, bytes]]
 ) -> None:

@@ -54,7 +54,13 @@ class Compiler:
         return json.loads(found)
 
     def shows(self, text: str) -> bool:
-        """Tell whether some font of the book has each letter of a text."""
+        """Tell whether some font of the book has each letter of a text.
+
+        Raises
+        ------
+        PdfError
+            Where Typst finds an error of another kind.
+        """
         path = self.folder / "letters.typ"
         lines = "\n\n".join(f"#{string(letter)};" for letter in text)
         path.write_text(f'#set document(title: "letters")\n{lines}\n', encoding="utf-8")
@@ -62,7 +68,7 @@ class Compiler:
             self._made(path)
         except typst.TypstError as error:
             if NO_FONT not in error.message:
-                raise
+                raise PdfError(error.message) from None
             return False
         return True
 
